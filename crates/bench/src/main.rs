@@ -1,0 +1,62 @@
+//! The benchmarks: each prints its figures for people and one JSON object on its last line.
+
+mod deploys;
+mod idle;
+mod overhead;
+mod project;
+mod proxy;
+mod rollback;
+
+use std::process::ExitCode;
+
+/// Returns its figures, or why they could not be had or are not what is promised.
+type Bench = fn() -> Result<serde_json::Value, String>;
+
+/// A benchmark's name, and what runs it.
+const BENCHES: [(&str, Bench); 7] = [
+    ("deploys", deploys::near),
+    ("deploys-far", deploys::far),
+    ("deploys-held", deploys::held),
+    ("rollback", rollback::run),
+    ("overhead", overhead::run),
+    ("proxy", proxy::run),
+    ("idle", idle::run),
+];
+
+fn main() -> ExitCode {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = asked
+        .iter()
+        .find(|name| !BENCHES.iter().any(|(known, _)| known == name))
+    {
+        let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        eprintln!(
+            "error: there is no benchmark `{unknown}`; there are {}",
+            known.join(", ")
+        );
+        return ExitCode::from(2);
+    }
+    let mut all = serde_json::Map::new();
+    let mut failed = false;
+    for (name, bench) in BENCHES {
+        if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
+            continue;
+        }
+        eprintln!("== {name}");
+        match bench() {
+            Ok(figures) => {
+                all.insert(name.to_owned(), figures);
+            }
+            Err(error) => {
+                eprintln!("error: {name}: {error}");
+                failed = true;
+            }
+        }
+    }
+    println!("{}", serde_json::Value::Object(all));
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}

@@ -1,0 +1,396 @@
+//! The command line as clap reads it; help texts, completions and man pages come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use model::{InstanceId, ReleaseId, ServiceName};
+
+/// Ships new versions of running software without a gap in service, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "gapless", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage or configuration
+  3  rolled back: the old release serves
+  4  waits for an approval
+  5  lost contact: the rollout continues
+  6  locked by another rollout";
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The configuration; by default the nearest gapless.toml from here upwards
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The state directory; by default .gapless beside the configuration
+    #[arg(long, global = true, value_name = "DIR", env = "GAPLESS_STATE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Print JSON: one document, or one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// Everything that can be asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole story on this machine in about a minute: no root, no network
+    Demo(Demo),
+    /// Write a commented gapless.toml
+    Init(Init),
+    /// Find what is wrong and say the fix
+    Doctor,
+    /// Run the server; it ends on SIGTERM, after draining
+    Server(Server),
+    /// Say what a deploy would do, and what it would need at its peak
+    Plan(Services),
+    /// Roll out new releases and watch
+    Deploy(Deploy),
+    /// Show services, releases, instances and running rollouts
+    Status(Services),
+    /// Watch the running rollouts; Ctrl-C only stops watching
+    Watch(Services),
+    /// Wait for the running rollouts to end; the exit code is theirs
+    Wait(Services),
+    /// End the present step's wait
+    Promote(Promote),
+    /// Freeze the running rollout
+    Hold(Service),
+    /// Go on after a hold
+    Resume(Service),
+    /// Pass the gate that the rollout waits at
+    Approve(Service),
+    /// End the running rollout and return to the release it began from
+    Abort(Service),
+    /// Start a new rollout to an earlier release
+    Rollback(Rollback),
+    /// List past rollouts, the newest first
+    History(History),
+    /// Print the account of a rollout
+    Receipt(RolloutNumber),
+    /// Say why a rollout did what it did, or what it waits for
+    Why(WhyRollout),
+    /// Show what the instances wrote
+    Logs(Logs),
+    /// Keep the values of secrets
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Replace one instance by a fresh one, without losing a request
+    Drain(Instance),
+    /// Override the number of replicas until that line of the file changes
+    Scale(Scale),
+    /// Replace every instance by a fresh one of the same release
+    Restart(Service),
+    /// Drain and stop all instances of a service
+    Stop(Service),
+    /// Work on the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Print the OpenAPI description of the admin API
+    Api,
+    /// Print completions for a shell
+    Completion(Completion),
+    /// Write man pages
+    Man(Man),
+    /// The process that does the work; started by the server
+    #[command(hide = true)]
+    Worker(Worker),
+    /// The program of the demonstration
+    #[command(hide = true)]
+    DemoApp(DemoApp),
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave the server running and say how to reach and end it
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The project's name; by default the directory's
+    pub(crate) name: Option<String>,
+}
+
+/// Options of `server`.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Proxy threads; by default one per core, at most 8
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub(crate) threads: Option<u16>,
+    /// As root: the plain user that the worker, and instances without a user of their own, run as
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Let instances run as uid 0
+    #[arg(long)]
+    pub(crate) allow_root_instances: bool,
+}
+
+/// Options of the hidden `worker`.
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// Proxy threads
+    #[arg(long)]
+    pub(crate) threads: u16,
+}
+
+/// Options of the hidden `demo-app`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoApp {
+    /// The loopback port to listen on
+    #[arg(long, env = "PORT")]
+    pub(crate) port: u16,
+    /// What it says it is
+    #[arg(long, env = "GAPLESS_RELEASE", default_value = "v0")]
+    pub(crate) release: String,
+    /// How it is broken
+    #[arg(long, env = "FAULT", default_value = "none")]
+    pub(crate) fault: load::app::Fault,
+}
+
+/// A choice of services.
+#[derive(Debug, Args)]
+pub(crate) struct Services {
+    /// Only these services
+    pub(crate) services: Vec<Name>,
+}
+
+/// Options of `deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// Only these services
+    pub(crate) services: Vec<Name>,
+    /// Return once the server has taken it; `gapless wait` picks it up
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// A free label, for example a git commit
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// Replace the instances of what is active already, too
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Abort a running rollout in favour of this one
+    #[arg(long)]
+    pub(crate) supersede: bool,
+    /// Stop and forget services that are gone from the file
+    #[arg(long)]
+    pub(crate) prune: bool,
+}
+
+/// One service.
+#[derive(Debug, Args)]
+pub(crate) struct Service {
+    /// The service; may be left out when there is only one
+    pub(crate) service: Option<Name>,
+}
+
+/// Options of `promote`.
+#[derive(Debug, Args)]
+pub(crate) struct Promote {
+    /// The service; may be left out when there is only one
+    pub(crate) service: Option<Name>,
+    /// End all waits that follow, too; never a gate, a failed check or missing capacity
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// Options of `rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The service; may be left out when there is only one
+    pub(crate) service: Option<Name>,
+    /// The release to go back to; by default the one that was active before
+    pub(crate) release: Option<Number>,
+    /// Return once the server has taken it
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// Options of `history`.
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Only these services
+    pub(crate) services: Vec<Name>,
+    /// At most so many
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: u32,
+}
+
+/// One rollout.
+#[derive(Debug, Args)]
+pub(crate) struct RolloutNumber {
+    /// Its number
+    pub(crate) id: u64,
+}
+
+/// One rollout, or the newest.
+#[derive(Debug, Args)]
+pub(crate) struct WhyRollout {
+    /// Its number; by default the newest
+    pub(crate) id: Option<u64>,
+}
+
+/// Options of `logs`.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The service; by default all
+    pub(crate) service: Option<Name>,
+    /// Only this release
+    #[arg(long)]
+    pub(crate) release: Option<Number>,
+    /// Only since so long ago, for example 10m
+    #[arg(long, value_parser = span)]
+    pub(crate) since: Option<std::time::Duration>,
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// At most so many of the newest lines to begin with
+    #[arg(short = 'n', long, default_value_t = 200)]
+    pub(crate) lines: u32,
+}
+
+/// One instance.
+#[derive(Debug, Args)]
+pub(crate) struct Instance {
+    /// Its name, for example web-v42-7
+    pub(crate) instance: Copy,
+}
+
+/// Options of `scale`.
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    /// The service
+    pub(crate) service: Name,
+    /// So many instances
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) replicas: u32,
+}
+
+/// What can be done with secrets. Values come from standard input, never from arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secret {
+    /// Keep a new version of a secret; the value is read from standard input
+    Set(SecretSet),
+    /// List names, versions and times, never values
+    List,
+    /// Remove a secret
+    Rm(SecretName),
+}
+
+/// Options of `secret set`.
+#[derive(Debug, Args)]
+pub(crate) struct SecretSet {
+    /// Its name, as the program's environment has it
+    #[arg(value_parser = secret_name)]
+    pub(crate) name: String,
+    /// Older versions are never used again: a rollback gets the new value
+    #[arg(long)]
+    pub(crate) retire: bool,
+}
+
+/// One secret.
+#[derive(Debug, Args)]
+pub(crate) struct SecretName {
+    /// Its name
+    #[arg(value_parser = secret_name)]
+    pub(crate) name: String,
+}
+
+/// What can be done with the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check the file and show every mistake at once
+    Check,
+    /// Show every value, where it comes from and what it means
+    Explain(Explain),
+    /// Print the JSON Schema of gapless.toml
+    Schema,
+}
+
+/// Options of `config explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Only values below this path, for example service.web.drain
+    pub(crate) path: Option<String>,
+}
+
+/// Options of `completion`.
+#[derive(Debug, Args)]
+pub(crate) struct Completion {
+    /// Which shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The directory to write one page per command to; absent: the main page to standard output
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one Markdown document of all commands instead
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) markdown: bool,
+}
+
+/// A service's name on the command line.
+#[derive(Debug, Clone)]
+pub(crate) struct Name(pub(crate) ServiceName);
+
+impl std::str::FromStr for Name {
+    type Err = model::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        ServiceName::try_new(text).map(Self)
+    }
+}
+
+/// A release on the command line.
+pub(crate) type Number = ReleaseId;
+
+/// An instance on the command line.
+pub(crate) type Copy = InstanceId;
+
+fn secret_name(text: &str) -> Result<String, String> {
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let fine = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if begins && fine {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` is no name: A-Z, a-z, 0-9 and _, not beginning with a digit"
+    ))
+}
+
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    let (number, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no duration such as 90s, 10m, 2h or 1d"))?;
+    let seconds = match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3_600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let whole = seconds.and_then(|unit: u64| number.checked_mul(unit));
+    whole
+        .map(std::time::Duration::from_secs)
+        .ok_or_else(|| format!("`{text}` is no duration such as 90s, 10m, 2h or 1d"))
+}

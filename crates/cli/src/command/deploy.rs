@@ -1,0 +1,134 @@
+//! `gapless deploy` and `gapless plan`: sends the whole file, and the artefacts that are new.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use control::api::{DeployRequest, Deployed, Planned};
+use model::{Digest, Project, RolloutId, ServiceName};
+use runtime::artifact::{self, ArtifactBounds, ArtifactError};
+
+use crate::api::Api;
+use crate::args::{Common, Deploy, Name, Services};
+use crate::command::{config, follow};
+use crate::exit::{Exit, Trouble};
+use crate::output::Output;
+use crate::{place, render};
+
+/// Rolls out what differs and watches it.
+pub(crate) fn run(common: &Common, args: &Deploy, output: Output) -> Result<Exit, Trouble> {
+    let (api, mut request) = prepare(common, &args.services, output)?;
+    request.label.clone_from(&args.label);
+    request.force = args.force;
+    request.supersede = args.supersede;
+    request.prune = args.prune;
+    let deployed: Deployed = api.deploy(&request)?;
+    for gone in &deployed.gone {
+        output.note(format!(
+            "{gone} is gone from the file and was left running; stop it with --prune"
+        ));
+    }
+    for (service, release) in &deployed.releases {
+        if !deployed.rollouts.contains_key(service) {
+            output.text(format!(
+                "{service} is on {release} already: {}",
+                match args.force {
+                    true => "every instance is replaced by a fresh one",
+                    false => "nothing to do (--force replaces its instances)",
+                }
+            ));
+        }
+    }
+    let rollouts: Vec<RolloutId> = deployed.rollouts.values().copied().collect();
+    output.json_line(&serde_json::json!({
+        "type": "accepted", "rollouts": deployed.rollouts, "releases": deployed.releases, "gone": deployed.gone,
+    }));
+    if args.detach {
+        for (service, rollout) in &deployed.rollouts {
+            output.text(format!(
+                "rollout {rollout} of {service} begun; `gapless wait` picks it up"
+            ));
+        }
+        return Ok(Exit::Done);
+    }
+    follow::until_receipts(&api, &rollouts, output)
+}
+
+/// Says what a deploy would do.
+pub(crate) fn plan(common: &Common, args: &Services, output: Output) -> Result<Exit, Trouble> {
+    let (api, request) = prepare(common, &args.services, output)?;
+    let planned: Planned = api.post("/v1/plan", &request)?;
+    output.json_line(&planned);
+    output.text(render::plan::text(&planned));
+    Ok(Exit::Done)
+}
+
+/// Checks the file and sees to it that the server has every artefact.
+fn prepare(
+    common: &Common,
+    names: &[Name],
+    output: Output,
+) -> Result<(Api, DeployRequest), Trouble> {
+    let file = place::config(common)?;
+    let project = config::project(&file, output)?;
+    let api = Api::of(common)?;
+    let folder = std::path::absolute(&file).map_err(|error| {
+        Trouble::new(
+            Exit::Failed,
+            format!("{} has no absolute path", file.display()),
+        )
+        .cause(error)
+    })?;
+    let folder = folder.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut artifacts = BTreeMap::new();
+    for name in chosen(&project, names)? {
+        let Some(service) = project.services.get(&name) else {
+            continue;
+        };
+        artifacts.insert(
+            name.clone(),
+            store(&api, &name, &folder.join(&service.artifact), output)?,
+        );
+    }
+    let request = DeployRequest {
+        project,
+        artifacts,
+        label: None,
+        force: false,
+        supersede: false,
+        prune: false,
+    };
+    Ok((api, request))
+}
+
+fn chosen(project: &Project, names: &[Name]) -> Result<Vec<ServiceName>, Trouble> {
+    if names.is_empty() {
+        return Ok(project.services.keys().cloned().collect());
+    }
+    let unknown = names
+        .iter()
+        .find(|name| !project.services.contains_key(&name.0));
+    if let Some(unknown) = unknown {
+        let known: Vec<&str> = project.services.keys().map(ServiceName::as_str).collect();
+        return Err(Trouble::new(
+            Exit::Usage,
+            format!("the file has no service `{}`", unknown.0),
+        )
+        .hint(format!("name one of {}", known.join(", "))));
+    }
+    Ok(names.iter().map(|name| name.0.clone()).collect())
+}
+
+/// Sends an artefact unless the server has it.
+fn store(api: &Api, service: &ServiceName, path: &Path, output: Output) -> Result<Digest, Trouble> {
+    let failed = |error: ArtifactError| {
+        Trouble::new(Exit::Usage, format!("the artefact of `{service}`, {}, cannot be used", path.display()))
+            .cause(control::chain(&error))
+            .hint(format!("nothing was changed; see `artifact` with `gapless config explain service.{service}.artifact`"))
+    };
+    let digest = artifact::digest(path, ArtifactBounds::default()).map_err(failed)?;
+    if !api.has_artifact(&digest)? {
+        output.note(format!("{service}: sending {}", path.display()));
+        api.send_artifact(path, &digest)?;
+    }
+    Ok(digest)
+}

@@ -1,0 +1,6 @@
+//! Plain text for people; every function is a pure one of what it shows.
+
+pub(crate) mod plan;
+pub(crate) mod receipt;
+pub(crate) mod status;
+pub(crate) mod why;

@@ -1,0 +1,149 @@
+//! The state of everything, as text.
+
+use std::fmt::Write;
+
+use control::api::{StatusAnswer, Traffic};
+use engine::{RolloutStatus, ServiceStatus};
+use fleet::InstanceState;
+
+/// The server, then every service with its instances and rollout.
+pub(crate) fn text(answer: &StatusAnswer) -> String {
+    let server = &answer.server;
+    let mut out = format!(
+        "gapless {} {}: {}, worker {} (generation {})",
+        server.version,
+        server.state,
+        server.http.as_ref().map_or_else(
+            || "not listening yet".to_owned(),
+            |http| format!("http://{http}")
+        ),
+        server.worker_pid,
+        server.generation
+    );
+    if let Some(error) = &answer.engine.journal_error {
+        let _ = write!(out, "\nthe journal cannot be written: {error}");
+    }
+    if answer.engine.confirm_overdue {
+        let _ = write!(
+            out,
+            "\ntable {} is not confirmed: a proxy thread hangs",
+            answer.engine.revision
+        );
+    }
+    for service in &answer.engine.services {
+        let traffic = answer
+            .traffic
+            .get(&service.name)
+            .cloned()
+            .unwrap_or_default();
+        one(service, &traffic, server.now_ms, &mut out);
+    }
+    out
+}
+
+fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String) {
+    let active = service.active.map_or_else(
+        || "no release yet".to_owned(),
+        |release| release.to_string(),
+    );
+    let label = service
+        .releases
+        .iter()
+        .find(|release| Some(release.id) == service.active);
+    let label = label
+        .and_then(|release| release.label.as_ref())
+        .map(|label| format!(" ({label})"))
+        .unwrap_or_default();
+    let stopped = if service.stopped { ", stopped" } else { "" };
+    let _ = write!(
+        out,
+        "\n\n{}: {active}{label}, {} replicas{stopped}, {} requests/s",
+        service.name, service.replicas, traffic.requests_per_second
+    );
+    if let (Some(p50), Some(p99)) = (traffic.p50_micros, traffic.p99_micros) {
+        let _ = write!(
+            out,
+            ", p50 {:.1} ms, p99 {:.1} ms",
+            p50 as f64 / 1e3,
+            p99 as f64 / 1e3
+        );
+    }
+    if let Some(trouble) = &service.trouble {
+        let _ = write!(out, "\n  trouble: {trouble}");
+    }
+    for instance in &service.instances {
+        let port = instance
+            .port
+            .map(|port| format!(" on port {port}"))
+            .unwrap_or_default();
+        let routed = if instance.routed {
+            ", gets traffic"
+        } else {
+            ""
+        };
+        let open = traffic
+            .open
+            .get(&instance.instance.to_string())
+            .copied()
+            .unwrap_or(instance.open_requests);
+        let _ = write!(
+            out,
+            "\n  {}{port}: {}{routed}, {open} open",
+            instance.instance,
+            state(instance.state, now_ms)
+        );
+        if let Some(failure) = &instance.last_failure {
+            let _ = write!(out, "\n    last probe: {failure}");
+        }
+    }
+    if let Some(rollout) = &service.rollout {
+        running(rollout, out);
+    }
+    if let Some(queued) = &service.queued {
+        let _ = write!(out, "\n  rollout {} to {} waits", queued.rollout, queued.to);
+        for waiting in &queued.waiting_on {
+            let _ = write!(out, "\n    for {waiting}");
+        }
+    }
+}
+
+/// A running rollout in a few lines; also the plain form of the live view.
+pub(crate) fn running(rollout: &RolloutStatus, out: &mut String) {
+    let from = rollout
+        .from
+        .map_or_else(|| "nothing".to_owned(), |release| release.to_string());
+    let back = if rollout.returning { ", returning" } else { "" };
+    let _ = write!(
+        out,
+        "\n  rollout {} {from} -> {}, {}{back}, {} s: {} of {} ready, {} of the traffic",
+        rollout.rollout,
+        rollout.to,
+        rollout.strategy,
+        rollout.since_ms / 1_000,
+        rollout.ready,
+        rollout.replicas,
+        rollout.share
+    );
+    for waiting in &rollout.waiting_on {
+        let _ = write!(out, "\n    waits for {waiting}");
+    }
+}
+
+fn state(state: InstanceState, now_ms: u64) -> String {
+    let (word, since) = match state {
+        InstanceState::Ordered { since } => ("ordered", since),
+        InstanceState::Starting { since } => ("starting", since),
+        InstanceState::Ready { since } => ("ready", since),
+        InstanceState::Unhealthy { since } => ("unhealthy", since),
+        InstanceState::Draining { since, .. } => ("draining", since),
+        InstanceState::Stopping {
+            since,
+            killed: false,
+        } => ("stopping", since),
+        InstanceState::Stopping {
+            since,
+            killed: true,
+        } => ("killed", since),
+    };
+    format!("{word} for {} s", now_ms.saturating_sub(since.0) / 1_000)
+}

@@ -1,0 +1,18 @@
+//! The product as its users see it: the real binary, real processes, a client that never retries.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "end/deploys.rs"]
+mod deploys;
+#[path = "end/faults.rs"]
+mod faults;
+#[path = "end/instances.rs"]
+mod instances;
+#[path = "end/project.rs"]
+mod project;
+#[path = "end/refusals.rs"]
+mod refusals;
+#[path = "end/secrets.rs"]
+mod secrets;
+#[path = "end/strategies.rs"]
+mod strategies;

@@ -1,0 +1,57 @@
+//! From values to the model: rules between keys, and between services.
+//!
+//! Every rule reports and goes on, so that one run finds all mistakes. A part is built only
+//! when nothing it needs is missing; what is built while mistakes were found is thrown away.
+
+mod command;
+mod health;
+mod order;
+mod port;
+mod rollout;
+mod route;
+mod service;
+
+use std::collections::BTreeMap;
+
+use model::{Project, ServerConfig, ServiceName};
+
+use crate::diagnostic::Mistakes;
+use crate::value::Table;
+use command::urls;
+
+/// Checks the rules and builds the project; `None` only after a mistake.
+pub(crate) fn project(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Project> {
+    let services = table
+        .get::<&[(ServiceName, Table)]>("service")
+        .unwrap_or_default();
+    order::check(services, mistakes);
+    route::check(services, mistakes);
+    let server_table: &Table = table.value("server");
+    port::check(server_table, services, mistakes);
+    let urls = urls(services);
+    let mut built = BTreeMap::new();
+    for (name, table) in services {
+        if let Some(service) = service::build(table, &urls, mistakes) {
+            built.insert(name.clone(), service);
+        }
+    }
+    let name: Option<ServiceName> = table.get("project");
+    Some(Project {
+        name: name?.as_str().to_owned(),
+        server: server(server_table),
+        services: built,
+    })
+}
+
+fn server(table: &Table) -> ServerConfig {
+    ServerConfig {
+        http: table.value("http"),
+        keep_releases: number(table, "keep_releases"),
+        ports: table.value("ports"),
+    }
+}
+
+/// A whole number whose declared bounds fit 32 bits.
+fn number(table: &Table, name: &str) -> u32 {
+    u32::try_from(table.value::<u64>(name)).expect("declared to fit")
+}

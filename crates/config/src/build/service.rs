@@ -1,0 +1,180 @@
+//! One service: what its releases are made of, and its policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Limits, Policy, Port, ProxyLimits, ReleaseTemplate, Service, ServiceName, Stop};
+
+use super::command::{Env, Given, argv};
+use super::{health, number, rollout};
+use crate::diagnostic::{Mistake, Mistakes};
+use crate::value::{Item, Pair, Table, Value};
+
+/// Variables that the server sets, which a file may not.
+const RESERVED: [&str; 2] = ["PORT", "DATA"];
+
+/// Checks and builds one service; `None` only after a mistake.
+///
+/// `urls` are the variables that hold the services' addresses.
+pub(super) fn build(
+    table: &Table,
+    urls: &BTreeSet<String>,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<Service> {
+    let secrets = secrets(table);
+    let variables = env(table, &secrets, mistakes);
+    let env = Env {
+        secrets: &secrets,
+        variables: &variables,
+        urls,
+    };
+    check_user(table, mistakes);
+    if port(table) == Port::None {
+        without_port(table, table, mistakes);
+        without_port(table, table.value("rollout"), mistakes);
+    }
+    let template = template(table, &env, mistakes);
+    let rollout = rollout::build(table, port(table), &env, mistakes);
+    Some(Service {
+        artifact: table.get("artifact")?,
+        template: template?,
+        policy: Policy {
+            replicas: number(table, "replicas"),
+            hosts: texts(table, "hosts"),
+            paths: texts(table, "paths"),
+            after: after(table),
+            lockstep: table.value("lockstep"),
+            limits: proxy_limits(table.value("proxy")),
+            rollout: rollout?,
+        },
+    })
+}
+
+fn template(table: &Table, env: &Env<'_>, mistakes: &mut Mistakes<'_>) -> Option<ReleaseTemplate> {
+    let port = port(table);
+    let run = argv(table, "run", (env, Given::to_instance(port)), mistakes);
+    let health = health::build(table, port, env, mistakes);
+    Some(ReleaseTemplate {
+        run: run?,
+        port,
+        env: env.variables.clone(),
+        secrets: env.secrets.iter().cloned().collect(),
+        health,
+        drain: table.value("drain"),
+        stop: stop(table.value("stop")),
+        user: table.get("user"),
+        limits: limits(table.value("limits")),
+    })
+}
+
+/// The port; an assigned one where the key is absent or wrong.
+pub(super) fn port(table: &Table) -> Port {
+    table.get("port").unwrap_or(Port::Assigned)
+}
+
+/// The texts of a list; empty where it is absent or wrong.
+pub(super) fn texts(table: &Table, name: &str) -> Vec<String> {
+    let items = table.get::<&[Item<Value>]>(name).unwrap_or_default();
+    let texts = items.iter().map(|item| match &item.value {
+        Value::Text(text) => text.clone(),
+        other => unreachable!("`{name}` is declared as a list of texts, not {other:?}"),
+    });
+    texts.collect()
+}
+
+/// The services named in `after`.
+fn after(table: &Table) -> Vec<ServiceName> {
+    let items = table.get::<&[Item<Value>]>("after").unwrap_or_default();
+    let names = items.iter().map(|item| match &item.value {
+        Value::Name(name) => name.clone(),
+        other => unreachable!("`after` is declared as a list of names, not {other:?}"),
+    });
+    names.collect()
+}
+
+fn secrets(table: &Table) -> BTreeSet<String> {
+    texts(table, "secrets").into_iter().collect()
+}
+
+fn env(
+    table: &Table,
+    secrets: &BTreeSet<String>,
+    mistakes: &mut Mistakes<'_>,
+) -> BTreeMap<String, String> {
+    let pairs = table.get::<&[Pair]>("env").unwrap_or_default();
+    for pair in pairs {
+        refuse_reserved(&pair.key, &pair.key_span, mistakes);
+        if secrets.contains(&pair.key) {
+            let message = format!("`{}` is both in `env` and in `secrets`", pair.key);
+            let mistake = Mistake::new(pair.key_span.clone(), message);
+            mistakes.add(mistake.related(table.span("secrets"), "named as a secret here"));
+        }
+    }
+    let items = table.get::<&[Item<Value>]>("secrets").unwrap_or_default();
+    for item in items {
+        if let Value::Text(name) = &item.value {
+            refuse_reserved(name, &item.span, mistakes);
+        }
+    }
+    let pairs = pairs.iter();
+    pairs
+        .map(|pair| (pair.key.clone(), pair.value.clone()))
+        .collect()
+}
+
+fn refuse_reserved(name: &str, span: &std::ops::Range<usize>, mistakes: &mut Mistakes<'_>) {
+    if RESERVED.contains(&name) || name.starts_with("GAPLESS_") {
+        let message = format!("`{name}` is set by the server");
+        let expected = "a name other than PORT, DATA and those beginning with GAPLESS_";
+        mistakes.add(Mistake::new(span.clone(), message).expected(expected));
+    }
+}
+
+fn check_user(table: &Table, mistakes: &mut Mistakes<'_>) {
+    let user: Option<String> = table.get("user");
+    let blank = |c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/';
+    if user.is_some_and(|user| user.contains(blank)) {
+        let mistake = Mistake::new(table.span("user"), "`user` cannot have blanks, `:` or `/`");
+        mistakes.add(mistake.expected("a user's name or number"));
+    }
+}
+
+/// Refuses what has a meaning only for a service that takes requests, in one table of it.
+fn without_port(service: &Table, table: &Table, mistakes: &mut Mistakes<'_>) {
+    for field in table.section.fields.iter().filter(|field| field.traffic) {
+        if table.is_written(field.name) {
+            let message = format!("`{}` needs requests, and so a port", field.name);
+            let mistake = Mistake::new(table.key_span(field.name), message);
+            mistakes.add(mistake.related(service.span("port"), "there is none"));
+        }
+    }
+}
+
+fn stop(table: &Table) -> Stop {
+    Stop {
+        signal: table.value("signal"),
+        grace: table.value("grace"),
+    }
+}
+
+fn limits(table: &Table) -> Limits {
+    let small = |name| {
+        let number = table.get::<u64>(name);
+        number.map(|number| u32::try_from(number).expect("declared to fit"))
+    };
+    Limits {
+        memory_bytes_max: table.get("memory"),
+        cpu_millis_max: small("cpu"),
+        processes_max: small("processes"),
+        files_max: table.get("files"),
+    }
+}
+
+fn proxy_limits(table: &Table) -> ProxyLimits {
+    ProxyLimits {
+        body_bytes_max: table.value("body_max"),
+        wait_ready: table.value("wait_ready"),
+        connect_timeout: table.value("connect_timeout"),
+        response_timeout: table.value("response_timeout"),
+        idle_timeout: table.value("idle_timeout"),
+    }
+}

@@ -1,0 +1,194 @@
+//! What a configuration may hold: one table per section, the only place that names its keys.
+
+mod project;
+mod rollout;
+mod service;
+
+pub(crate) use project::PROJECT;
+pub(crate) use rollout::ROLLOUT;
+pub(crate) use service::SERVICE;
+
+use crate::form::Form;
+
+/// The keys that may stand together in one table of the file.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// What the table is about.
+    pub(crate) description: &'static str,
+    /// Its keys, in the order in which they are explained.
+    pub(crate) fields: &'static [Field],
+    /// Keys of which exactly one must be there; empty: no such rule.
+    pub(crate) one_of: &'static [&'static str],
+}
+
+impl Section {
+    /// The declaration of a key.
+    pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The names of all keys.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.fields.iter().map(|field| field.name)
+    }
+}
+
+/// One key of a section.
+#[derive(Debug)]
+pub(crate) struct Field {
+    /// The key as written.
+    pub(crate) name: &'static str,
+    /// What its value looks like.
+    pub(crate) kind: Kind,
+    /// What holds when it is not there.
+    pub(crate) presence: Presence,
+    /// What it means, as a sentence.
+    pub(crate) description: &'static str,
+    /// The strategy it belongs to; `None`: any.
+    pub(crate) strategy: Option<StrategyName>,
+    /// The key beside it without which it has no meaning.
+    pub(crate) needs: Option<&'static str>,
+    /// Whether it has a meaning only for a service that takes requests.
+    pub(crate) traffic: bool,
+}
+
+impl Field {
+    const fn new(name: &'static str, kind: Kind, description: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            presence: Presence::Optional("not set"),
+            description,
+            strategy: None,
+            needs: None,
+            traffic: false,
+        }
+    }
+
+    /// Must be there; `example` is a value in TOML.
+    const fn required(self, example: &'static str) -> Self {
+        Self {
+            presence: Presence::Required { example },
+            ..self
+        }
+    }
+
+    /// Has this value, in TOML, when it is not there.
+    const fn default(self, value: &'static str) -> Self {
+        Self {
+            presence: Presence::Default(value),
+            ..self
+        }
+    }
+
+    /// Has no value when it is not there, which means `meaning`.
+    const fn optional(self, meaning: &'static str) -> Self {
+        Self {
+            presence: Presence::Optional(meaning),
+            ..self
+        }
+    }
+
+    const fn needs(self, key: &'static str) -> Self {
+        Self {
+            needs: Some(key),
+            ..self
+        }
+    }
+
+    const fn traffic(self) -> Self {
+        Self {
+            traffic: true,
+            ..self
+        }
+    }
+
+    const fn only(self, strategy: StrategyName) -> Self {
+        Self {
+            strategy: Some(strategy),
+            ..self
+        }
+    }
+}
+
+/// What holds when a key is not there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Presence {
+    /// That is a mistake.
+    Required {
+        /// A value in TOML to show in the hint.
+        example: &'static str,
+    },
+    /// This value in TOML.
+    Default(&'static str),
+    /// Nothing, which means this.
+    Optional(&'static str),
+}
+
+/// What a value looks like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// `true` or `false`.
+    Flag,
+    /// `true`, and nothing else.
+    Present,
+    /// A whole number, both bounds included.
+    Whole { min: u64, max: u64 },
+    /// A number with at most `places` decimals; bounds in units of the last place.
+    Decimal { places: u32, min: u64, max: u64 },
+    /// A string of a form.
+    Text(&'static Form),
+    /// A list of such strings, without repetition.
+    List(&'static Form),
+    /// A table of strings with keys of a form.
+    Map(&'static Form),
+    /// A whole number, or a percentage as string.
+    Count,
+    /// `false` or the number of a port.
+    Port,
+    /// A command line as a string, or as a list of its words.
+    Command,
+    /// A table.
+    Table(&'static Section),
+    /// A list of tables.
+    Tables(&'static Section),
+    /// Tables by a name of the user's.
+    Services(&'static Section),
+}
+
+/// A strategy without its knobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StrategyName {
+    Rolling,
+    BlueGreen,
+    Canary,
+    Recreate,
+}
+
+impl StrategyName {
+    /// As written in the file.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Rolling => "rolling",
+            Self::BlueGreen => "blue_green",
+            Self::Canary => "canary",
+            Self::Recreate => "recreate",
+        }
+    }
+}
+
+/// Every section with the header under which a user finds it.
+pub(crate) const HEADERS: &[(&str, &Section)] = &[
+    ("the top of the file", &PROJECT),
+    ("[server]", &project::SERVER),
+    ("[service.NAME]", &SERVICE),
+    ("health", &service::HEALTH),
+    ("stop", &service::STOP),
+    ("limits", &service::LIMITS),
+    ("proxy", &service::PROXY),
+    ("[service.NAME.rollout]", &ROLLOUT),
+    ("a step", &rollout::STEP),
+    ("a check", &rollout::CHECK),
+    ("an audience", &rollout::AUDIENCE),
+    ("preview", &rollout::PREVIEW),
+];

@@ -1,0 +1,53 @@
+//! The top of the file and `[server]`.
+
+use super::{Field, Kind, SERVICE, Section};
+use crate::form::{ADDRESS, PORTS, SERVICE_NAME};
+
+/// The whole file.
+pub(crate) const PROJECT: Section = Section {
+    description: "A project: its services, how they are run and how new releases reach their users.",
+    fields: &[
+        Field::new(
+            "version",
+            Kind::Whole { min: 1, max: 1 },
+            "Version of this file's format.",
+        )
+        .required("1"),
+        Field::new("project", Kind::Text(&SERVICE_NAME), "Name of the project.")
+            .required("\"shop\""),
+        Field::new("server", Kind::Table(&SERVER), "The server as a whole.").default("{}"),
+        Field::new(
+            "service",
+            Kind::Services(&SERVICE),
+            "The programs of the project, by name.",
+        )
+        .required("{ web = { … } }"),
+    ],
+    one_of: &[],
+};
+
+/// `[server]`.
+pub(crate) const SERVER: Section = Section {
+    description: "Addresses and limits of the server as a whole.",
+    fields: &[
+        Field::new(
+            "http",
+            Kind::Text(&ADDRESS),
+            "Address on which requests are accepted.",
+        )
+        .default("\"127.0.0.1:8080\""),
+        Field::new(
+            "keep_releases",
+            Kind::Whole { min: 1, max: 1_000 },
+            "Releases kept of each service, beside the active and the previous one.",
+        )
+        .default("10"),
+        Field::new(
+            "ports",
+            Kind::Text(&PORTS),
+            "Ports that are assigned to instances, both ends included.",
+        )
+        .default("\"20000-29999\""),
+    ],
+    one_of: &[],
+};

@@ -1,0 +1,254 @@
+//! `[service.NAME.rollout]` and the tables within it.
+
+use super::StrategyName::{BlueGreen, Canary, Rolling};
+use super::{Field, Kind, Section};
+use crate::form::{
+    AFFINITY, BOUND, COOKIE_NAME, DURATION, HEADER_NAME, MATCH_VALUE, METRIC, ON_FAIL, ON_NO_DATA,
+    PREVIEW_HOST, SHARE, SPAN_OF_TIME, STICK, STRATEGY,
+};
+
+/// `[service.NAME.rollout]`.
+pub(crate) const ROLLOUT: Section = Section {
+    description: "How a new release replaces the old one.",
+    fields: &[
+        Field::new(
+            "strategy",
+            Kind::Text(&STRATEGY),
+            "rolling: instance by instance; blue_green: a whole second set and one switch; \
+             canary: traffic in steps; recreate: stop the old, then start the new.",
+        )
+        .default("\"rolling\""),
+        Field::new(
+            "surge",
+            Kind::Count,
+            "Instances above `replicas` while it rolls, rounded up.",
+        )
+        .default("1")
+        .only(Rolling),
+        Field::new(
+            "max_unavailable",
+            Kind::Count,
+            "Instances below `replicas` while it rolls, rounded down.",
+        )
+        .default("0")
+        .only(Rolling),
+        Field::new(
+            "batch",
+            Kind::Count,
+            "The most instances replaced at a time.",
+        )
+        .optional("as many as `surge` and `max_unavailable` allow")
+        .only(Rolling),
+        Field::new(
+            "steps",
+            Kind::Tables(&STEP),
+            "Shares of traffic that the new release gets one after the other, before all of it.",
+        )
+        .optional("none")
+        .only(Canary),
+        Field::new(
+            "keep",
+            Kind::Text(&DURATION),
+            "How long the old set stays warm after the switch.",
+        )
+        .default("\"5m\"")
+        .only(BlueGreen),
+        Field::new(
+            "preview",
+            Kind::Table(&PREVIEW),
+            "Which requests reach the new set before the switch.",
+        )
+        .optional("none")
+        .only(BlueGreen),
+        Field::new(
+            "smoke",
+            Kind::Command,
+            "Command that must exit with 0 before the switch; $GAPLESS_PREVIEW_URL leads to the new set.",
+        )
+        .optional("none")
+        .only(BlueGreen),
+        Field::new(
+            "approve",
+            Kind::Flag,
+            "Whether a person must approve the switch.",
+        )
+        .default("false")
+        .only(BlueGreen),
+        Field::new(
+            "min_ready",
+            Kind::Text(&DURATION),
+            "How long an instance must have been ready before it counts.",
+        )
+        .default("\"0s\""),
+        Field::new(
+            "deadline",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long a rollout may go without progress; time held or at a gate does not count.",
+        )
+        .default("\"10m\""),
+        Field::new(
+            "affinity",
+            Kind::Text(&AFFINITY),
+            "What keeps one user on one release: \"cookie\", \"client\" (the address) or \"header:NAME\".",
+        )
+        .optional("nothing")
+        .traffic(),
+        Field::new(
+            "stick",
+            Kind::Text(&STICK),
+            "\"instance\": a user also stays with one instance until it drains.",
+        )
+        .optional("to the release only")
+        .needs("affinity")
+        .traffic(),
+        Field::new(
+            "checks",
+            Kind::Tables(&CHECK),
+            "Conditions that the new release must meet.",
+        )
+        .default("[]")
+        .traffic(),
+        Field::new(
+            "min_requests",
+            Kind::Whole {
+                min: 1,
+                max: 1_000_000_000,
+            },
+            "Requests that each release must have had before a check may pass or fail.",
+        )
+        .default("100")
+        .traffic(),
+        Field::new(
+            "on_fail",
+            Kind::Text(&ON_FAIL),
+            "What follows a failed check, a crash loop or a missed deadline.",
+        )
+        .default("\"rollback\""),
+        Field::new(
+            "on_no_data",
+            Kind::Text(&ON_NO_DATA),
+            "What follows a step that ends without enough requests.",
+        )
+        .default("\"hold\"")
+        .traffic(),
+        Field::new(
+            "before",
+            Kind::Command,
+            "Job run once in the new release before its first instance; its failure leaves the old release.",
+        )
+        .optional("none"),
+        Field::new(
+            "after",
+            Kind::Command,
+            "Job run once in the new release when it has all traffic.",
+        )
+        .optional("none"),
+        Field::new(
+            "job_timeout",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long each of these jobs may take.",
+        )
+        .default("\"10m\""),
+    ],
+    one_of: &[],
+};
+
+/// An element of `steps`.
+pub(crate) const STEP: Section = Section {
+    description: "One step of a canary.",
+    fields: &[
+        Field::new(
+            "weight",
+            Kind::Text(&SHARE),
+            "Share of traffic that the new release gets.",
+        )
+        .required("\"5%\""),
+        Field::new(
+            "for",
+            Kind::Text(&DURATION),
+            "How long the step lasts at least.",
+        )
+        .default("\"0s\""),
+        Field::new(
+            "approve",
+            Kind::Flag,
+            "Whether a person must approve leaving the step.",
+        )
+        .default("false"),
+        Field::new(
+            "audience",
+            Kind::Table(&AUDIENCE),
+            "Requests that the new release gets beside its share.",
+        )
+        .optional("none"),
+    ],
+    one_of: &[],
+};
+
+/// An element of `checks`.
+pub(crate) const CHECK: Section = Section {
+    description: "A condition that the new release must meet.",
+    fields: &[
+        Field::new("metric", Kind::Text(&METRIC), "What is measured.").required("\"error_rate\""),
+        Field::new(
+            "max",
+            Kind::Text(&BOUND),
+            "Bound on the figure itself: a percentage for error_rate, a duration for latency.",
+        )
+        .optional("no bound"),
+        Field::new(
+            "max_delta",
+            Kind::Text(&BOUND),
+            "Bound on what the new release's figure may lie above the old one's.",
+        )
+        .optional("no bound"),
+        Field::new(
+            "max_ratio",
+            Kind::Decimal {
+                places: 2,
+                min: 100,
+                max: 100_000,
+            },
+            "Bound on the new release's figure divided by the old one's.",
+        )
+        .optional("no bound"),
+    ],
+    one_of: &[],
+};
+
+/// `audience` of a step.
+pub(crate) const AUDIENCE: Section = Section {
+    description: "Requests that carry this header or cookie.",
+    fields: &[
+        Field::new("header", Kind::Text(&HEADER_NAME), "Name of a header."),
+        Field::new("cookie", Kind::Text(&COOKIE_NAME), "Name of a cookie."),
+        Field::new(
+            "value",
+            Kind::Text(&MATCH_VALUE),
+            "Value that it must have; \"secret:NAME\" takes that secret's.",
+        )
+        .required("\"secret:STAFF\""),
+    ],
+    one_of: &["header", "cookie"],
+};
+
+/// `preview`.
+pub(crate) const PREVIEW: Section = Section {
+    description: "Requests that reach the new set before the switch.",
+    fields: &[
+        Field::new("header", Kind::Text(&HEADER_NAME), "Name of a header."),
+        Field::new(
+            "host",
+            Kind::Text(&PREVIEW_HOST),
+            "A host name that leads to the new set.",
+        ),
+        Field::new(
+            "value",
+            Kind::Text(&MATCH_VALUE),
+            "Value that the header must have; \"secret:NAME\" takes that secret's.",
+        )
+        .optional("none")
+        .needs("header"),
+    ],
+    one_of: &["header", "host"],
+};

@@ -1,0 +1,264 @@
+//! `[service.NAME]` and the tables within it, save the rollout.
+
+use super::{Field, Kind, ROLLOUT, Section};
+use crate::form::{
+    DURATION, HOST, HTTP_PATH, PATH, SECRET_NAME, SERVICE_NAME, SIGNAL, SIZE, SPAN_OF_TIME, TEXT,
+    VARIABLE_NAME,
+};
+
+/// `[service.NAME]`.
+pub(crate) const SERVICE: Section = Section {
+    description: "One program: what its releases are made of, and the policy that is in force at once.",
+    fields: &[
+        Field::new(
+            "artifact",
+            Kind::Text(&TEXT),
+            "File or directory that is copied into each release, relative to this file.",
+        )
+        .required("\"dist\""),
+        Field::new(
+            "run",
+            Kind::Command,
+            "Command that starts an instance in the release's directory; $PORT and names of the \
+             environment are replaced, no shell is involved.",
+        )
+        .required("\"./bin/web --port $PORT\""),
+        Field::new(
+            "port",
+            Kind::Port,
+            "A number: the program always listens there; false: it takes no requests.",
+        )
+        .optional("one is assigned and given as $PORT"),
+        Field::new(
+            "replicas",
+            Kind::Whole { min: 1, max: 1_000 },
+            "Instances that run at a time.",
+        )
+        .default("1"),
+        Field::new(
+            "hosts",
+            Kind::List(&HOST),
+            "Host names whose requests lead here.",
+        )
+        .optional("any host")
+        .traffic(),
+        Field::new(
+            "paths",
+            Kind::List(&PATH),
+            "Path prefixes whose requests lead here, by whole segments.",
+        )
+        .optional("any path")
+        .traffic(),
+        Field::new(
+            "health",
+            Kind::Table(&HEALTH),
+            "How it is found out that an instance is ready and stays so; required with a port.",
+        )
+        .optional("an instance that runs is ready"),
+        Field::new(
+            "drain",
+            Kind::Text(&DURATION),
+            "How long open requests may take once an instance gets no new ones.",
+        )
+        .default("\"30s\""),
+        Field::new("stop", Kind::Table(&STOP), "How an instance is stopped.").default("{}"),
+        Field::new(
+            "env",
+            Kind::Map(&VARIABLE_NAME),
+            "Environment variables of the program, beside PATH, HOME, LANG, TMPDIR, PORT and DATA.",
+        )
+        .default("{}"),
+        Field::new(
+            "secrets",
+            Kind::List(&SECRET_NAME),
+            "Names of the secrets that the program gets as environment variables; \
+             `gapless secret set` sets their values.",
+        )
+        .default("[]"),
+        Field::new("user", Kind::Text(&TEXT), "User that the program runs as.")
+            .optional("the server's own"),
+        Field::new(
+            "limits",
+            Kind::Table(&LIMITS),
+            "Resources that one instance may use.",
+        )
+        .default("{}"),
+        Field::new(
+            "after",
+            Kind::List(&SERVICE_NAME),
+            "Services whose rollout in the same deploy must have ended before this one begins.",
+        )
+        .default("[]"),
+        Field::new(
+            "lockstep",
+            Kind::Flag,
+            "Whether it is promoted and aborted together with the deploy's other lockstep services.",
+        )
+        .default("false"),
+        Field::new(
+            "proxy",
+            Kind::Table(&PROXY),
+            "Bounds that the proxy puts on requests.",
+        )
+        .default("{}")
+        .traffic(),
+        Field::new(
+            "rollout",
+            Kind::Table(&ROLLOUT),
+            "How a new release replaces the old one.",
+        )
+        .default("{}"),
+    ],
+    one_of: &[],
+};
+
+/// `health`.
+pub(crate) const HEALTH: Section = Section {
+    description: "How it is found out that an instance is ready and stays so.",
+    fields: &[
+        Field::new(
+            "http",
+            Kind::Text(&HTTP_PATH),
+            "Path that must answer a GET on the instance's port.",
+        ),
+        Field::new(
+            "tcp",
+            Kind::Present,
+            "Whether a connection to the instance's port is enough.",
+        ),
+        Field::new(
+            "exec",
+            Kind::Command,
+            "Command that must exit with 0 in the instance's directory and environment.",
+        ),
+        Field::new(
+            "status",
+            Kind::Whole { min: 100, max: 599 },
+            "Status that the answer must have.",
+        )
+        .optional("200 to 399")
+        .needs("http"),
+        Field::new(
+            "body",
+            Kind::Text(&TEXT),
+            "Text that the answer's body must contain.",
+        )
+        .optional("any")
+        .needs("http"),
+        Field::new(
+            "every",
+            Kind::Text(&SPAN_OF_TIME),
+            "Time between two probes of an instance that is ready.",
+        )
+        .default("\"1s\""),
+        Field::new(
+            "timeout",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long one probe may take.",
+        )
+        .default("\"1s\""),
+        Field::new(
+            "rise",
+            Kind::Whole { min: 1, max: 1_000 },
+            "Passes in a row that make an instance ready.",
+        )
+        .default("2"),
+        Field::new(
+            "fall",
+            Kind::Whole { min: 1, max: 1_000 },
+            "Failures in a row that make a ready instance unhealthy.",
+        )
+        .default("3"),
+    ],
+    one_of: &["http", "tcp", "exec"],
+};
+
+/// `stop`.
+pub(crate) const STOP: Section = Section {
+    description: "How an instance is stopped, once it has no requests any more.",
+    fields: &[
+        Field::new(
+            "signal",
+            Kind::Text(&SIGNAL),
+            "Signal that asks the program to end.",
+        )
+        .default("\"SIGTERM\""),
+        Field::new(
+            "grace",
+            Kind::Text(&DURATION),
+            "Time between that signal and SIGKILL.",
+        )
+        .default("\"10s\""),
+    ],
+    one_of: &[],
+};
+
+/// `limits`.
+pub(crate) const LIMITS: Section = Section {
+    description: "Resources that one instance may use.",
+    fields: &[
+        Field::new("memory", Kind::Text(&SIZE), "Memory.").optional("not limited"),
+        Field::new(
+            "cpu",
+            Kind::Decimal {
+                places: 3,
+                min: 1,
+                max: 1_024_000,
+            },
+            "Processor cores.",
+        )
+        .optional("not limited"),
+        Field::new(
+            "processes",
+            Kind::Whole {
+                min: 1,
+                max: 4_194_304,
+            },
+            "Processes and threads.",
+        )
+        .optional("not limited"),
+        Field::new(
+            "files",
+            Kind::Whole {
+                min: 16,
+                max: 1_073_741_816,
+            },
+            "Open files.",
+        )
+        .optional("not limited"),
+    ],
+    one_of: &[],
+};
+
+/// `proxy`.
+pub(crate) const PROXY: Section = Section {
+    description: "Bounds that the proxy puts on requests.",
+    fields: &[
+        Field::new("body_max", Kind::Text(&SIZE), "The largest request body.").default("\"1GiB\""),
+        Field::new(
+            "wait_ready",
+            Kind::Text(&DURATION),
+            "How long a request may wait for a first ready instance.",
+        )
+        .default("\"10s\""),
+        Field::new(
+            "connect_timeout",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long a connection to an instance may take.",
+        )
+        .default("\"2s\""),
+        Field::new(
+            "response_timeout",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long an instance may be silent before its response begins.",
+        )
+        .default("\"60s\""),
+        Field::new(
+            "idle_timeout",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long either side may be silent within a body.",
+        )
+        .default("\"60s\""),
+    ],
+    one_of: &[],
+};

@@ -1,0 +1,82 @@
+//! Forms that strings of the file may have: each with its parser, its wording and its pattern.
+
+mod address;
+mod amount;
+mod choice;
+mod command;
+mod duration;
+mod name;
+mod route;
+
+pub(crate) use address::{ADDRESS, PORTS};
+pub(crate) use amount::{SHARE, SIZE, decimal, share};
+pub(crate) use choice::{AFFINITY, METRIC, ON_FAIL, ON_NO_DATA, SIGNAL, STICK, STRATEGY};
+pub(crate) use command::{Refused, split};
+pub(crate) use duration::{BOUND, DURATION, SPAN_OF_TIME};
+pub(crate) use name::{
+    COOKIE_NAME, HEADER_NAME, MATCH_VALUE, SECRET_NAME, SERVICE_NAME, TEXT, VARIABLE_NAME,
+};
+pub(crate) use route::{HOST, HTTP_PATH, PATH, PREVIEW_HOST};
+
+use crate::diagnostic::did_you_mean;
+use crate::value::Value;
+
+/// What a string of the file may look like.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// The wording after "expected".
+    pub(crate) expected: &'static str,
+    /// What is accepted.
+    pub(crate) syntax: Syntax,
+}
+
+/// What a form accepts.
+#[derive(Debug)]
+pub(crate) enum Syntax {
+    /// Whatever the parser takes; `pattern` describes it to editors.
+    Parsed {
+        /// A regular expression that every accepted text matches.
+        pattern: &'static str,
+        parse: fn(&str) -> Parsed,
+    },
+    /// One of these words.
+    Choices(&'static [(&'static str, Value)]),
+}
+
+/// The value of a text, or a hint at how to write it.
+pub(crate) type Parsed = Result<Value, Option<String>>;
+
+impl Form {
+    const fn new(expected: &'static str, pattern: &'static str, parse: fn(&str) -> Parsed) -> Self {
+        Self {
+            expected,
+            syntax: Syntax::Parsed { pattern, parse },
+        }
+    }
+
+    const fn choices(expected: &'static str, choices: &'static [(&'static str, Value)]) -> Self {
+        Self {
+            expected,
+            syntax: Syntax::Choices(choices),
+        }
+    }
+
+    /// Reads `text`, or says how to write what was probably meant.
+    pub(crate) fn parse(&self, text: &str) -> Parsed {
+        match self.syntax {
+            Syntax::Parsed { parse, .. } => parse(text),
+            Syntax::Choices(choices) => {
+                let found = choices.iter().find(|(name, _)| *name == text);
+                let names = choices.iter().map(|(name, _)| *name);
+                found
+                    .map(|(_, value)| value.clone())
+                    .ok_or_else(|| did_you_mean(text, names))
+            }
+        }
+    }
+}
+
+/// A hint to write something else.
+fn write(instead: impl std::fmt::Display) -> Option<String> {
+    Some(format!("write `\"{instead}\"`"))
+}

@@ -1,0 +1,88 @@
+//! The file as a whole, and the server.
+
+use super::super::{LEAST, refused_with};
+use super::with;
+
+#[test]
+fn files_of_another_version_are_refused() {
+    refused_with(
+        &LEAST.replace("version = 1", "version = 2"),
+        "`version` cannot be 2",
+    );
+    refused_with(&LEAST.replace("version = 1\n", ""), "`version` is missing");
+}
+
+#[test]
+fn a_project_without_services_is_refused() {
+    refused_with("version = 1\nproject = \"a\"", "`service` is missing");
+    refused_with(
+        "version = 1\nproject = \"a\"\n[service]",
+        "the file has no service",
+    );
+    refused_with(
+        &LEAST.replace("service.web", "service.Web"),
+        "a service cannot be named `Web`",
+    );
+}
+
+#[test]
+fn tables_and_keys_that_nobody_knows_are_refused() {
+    for (line, name) in [
+        ("flags", "flags"),
+        ("database.main", "database"),
+        ("alert.ops", "alert"),
+    ] {
+        let text = format!("{LEAST}[{line}]\n");
+        refused_with(&text, &format!("unknown key `{name}`"));
+    }
+    for key in ["https", "admin"] {
+        let text = format!("{LEAST}[server]\n{key} = \"0.0.0.0:443\"");
+        refused_with(&text, &format!("unknown key `{key}` in server"));
+    }
+    refused_with(
+        &with("image = \"a:1\""),
+        "unknown key `image` in service.web",
+    );
+    refused_with(
+        &LEAST.replace("/healthz\"", "/healthz\", interval = \"1s\""),
+        "unknown key `interval` in service.web.health",
+    );
+}
+
+#[test]
+fn addresses_and_ports_of_the_server_are_checked() {
+    for (line, message) in [
+        ("http = \"8080\"", "`http` cannot be \"8080\""),
+        (
+            "http = \"localhost:80\"",
+            "`http` cannot be \"localhost:80\"",
+        ),
+        ("ports = \"300-200\"", "`ports` cannot be \"300-200\""),
+        ("keep_releases = 0", "`keep_releases` cannot be 0"),
+    ] {
+        refused_with(&format!("{LEAST}[server]\n{line}"), message);
+    }
+}
+
+#[test]
+fn there_are_ports_for_all_replicas() {
+    let text = |end: u32| format!("{LEAST}replicas = 11\n[server]\nports = \"21000-{end}\"");
+    assert!(crate::parse(&text(21_010)).is_ok());
+    refused_with(
+        &text(21_009),
+        "11 replicas cannot have a port each, there are 10",
+    );
+}
+
+#[test]
+fn lists_and_services_are_bounded() {
+    let hosts: Vec<String> = (0..101).map(|number| format!("\"h{number}\"")).collect();
+    refused_with(
+        &with(&format!("hosts = [{}]", hosts.join(", "))),
+        "`hosts` has 101 elements",
+    );
+    let services: String = (0..200)
+        .map(|number| format!("[service.a{number}]\n"))
+        .collect();
+    refused_with(&format!("{LEAST}{services}"), "the file has 201 services");
+}

@@ -1,0 +1,170 @@
+//! One service: its values, health, ports and routes.
+
+use super::super::{LEAST, refused_with};
+use super::{second, with, worker};
+
+#[test]
+fn values_of_a_service_keep_their_form() {
+    for (line, message) in [
+        ("replicas = 0", "`replicas` cannot be 0"),
+        ("replicas = -1", "`replicas` cannot be -1"),
+        ("replicas = \"2\"", "`replicas` cannot be \"2\""),
+        ("port = 70000", "`port` cannot be 70000"),
+        ("port = true", "`port` cannot be true"),
+        ("drain = 30", "`drain` cannot be 30"),
+        ("drain = \"30\"", "`drain` cannot be \"30\""),
+        (
+            "stop = { signal = \"SIGFOO\" }",
+            "`signal` cannot be \"SIGFOO\"",
+        ),
+        ("limits = { memory = \"64\" }", "`memory` cannot be \"64\""),
+        ("limits = { cpu = 0.0001 }", "`cpu` cannot be 0.0001"),
+        ("limits = { cpu = 0 }", "`cpu` cannot be 0"),
+        ("user = \"\"", "`user` cannot be \"\""),
+        ("user = \"a b\"", "`user` cannot have blanks, `:` or `/`"),
+        ("lockstep = \"yes\"", "`lockstep` cannot be \"yes\""),
+        (
+            "proxy = { connect_timeout = \"0s\" }",
+            "`connect_timeout` cannot be \"0s\"",
+        ),
+        ("stop = []", "`stop` cannot be a list"),
+        ("drain = 1979-05-27", "`drain` cannot be 1979-05-27"),
+    ] {
+        refused_with(&with(line), message);
+    }
+    refused_with(
+        &LEAST.replace("artifact = \"dist\"\n", ""),
+        "`artifact` is missing in service.web",
+    );
+    refused_with(
+        &LEAST.replace("\"dist\"", "\"\""),
+        "`artifact` cannot be \"\"",
+    );
+}
+
+#[test]
+fn routes_keep_their_form() {
+    for (line, message) in [
+        ("hosts = \"a.com\"", "`hosts` cannot be \"a.com\""),
+        ("hosts = [\"a.*.com\"]", "`hosts` cannot be \"a.*.com\""),
+        (
+            "hosts = [\"a.com\", \"a.com\"]",
+            "`hosts` names \"a.com\" twice",
+        ),
+        ("hosts = [1]", "`hosts` cannot be 1"),
+        ("hosts = []", "`hosts` is an empty list"),
+        ("paths = []", "`paths` is an empty list"),
+        ("paths = [\"api\"]", "`paths` cannot be \"api\""),
+        ("paths = [\"/a/../b\"]", "`paths` cannot be \"/a/../b\""),
+    ] {
+        refused_with(&with(line), message);
+    }
+}
+
+#[test]
+fn a_health_check_is_one_probe() {
+    let health = |table: &str| LEAST.replace("{ http = \"/healthz\" }", table);
+    let none = "service.web.health has none of `http`, `tcp`, `exec`";
+    let more = "service.web.health has more than one of `http`, `tcp`, `exec`";
+    for (table, message) in [
+        ("{}", none),
+        ("{ every = \"1s\" }", none),
+        ("{ http = \"/\", tcp = true }", more),
+        ("{ tcp = false }", "`tcp` cannot be false"),
+        ("{ http = \"healthz\" }", "`http` cannot be \"healthz\""),
+        (
+            "{ tcp = true, status = 200 }",
+            "`status` needs `http` in service.web.health",
+        ),
+        ("{ http = \"/\", status = 99 }", "`status` cannot be 99"),
+        (
+            "{ http = \"/\", every = \"0s\" }",
+            "`every` cannot be \"0s\"",
+        ),
+        (
+            "{ http = \"/\", timeout = \"0ms\" }",
+            "`timeout` cannot be \"0ms\"",
+        ),
+        ("{ http = \"/\", rise = 0 }", "`rise` cannot be 0"),
+        ("\"/healthz\"", "`health` cannot be \"/healthz\""),
+    ] {
+        refused_with(&health(table), message);
+    }
+    let text = LEAST.replace("health = { http = \"/healthz\" }\n", "");
+    refused_with(&text, "service.web has a port and no `health`");
+}
+
+#[test]
+fn a_probe_may_take_longer_than_the_time_between_two() {
+    let text = LEAST.replace("/healthz\"", "/healthz\", every = \"1s\", timeout = \"5s\"");
+    assert!(crate::parse(&text).is_ok());
+}
+
+#[test]
+fn without_a_port_there_is_no_traffic() {
+    for (lines, message) in [
+        (
+            "strategy = \"canary\"\nsteps = [{ weight = \"5%\", for = \"1m\" }]",
+            "canary needs requests, and so a port",
+        ),
+        (
+            "strategy = \"blue_green\"",
+            "blue_green needs requests, and so a port",
+        ),
+        (
+            "affinity = \"cookie\"",
+            "`affinity` needs requests, and so a port",
+        ),
+        (
+            "checks = [{ metric = \"error_rate\", max = \"1%\" }]",
+            "`checks` needs requests, and so a port",
+        ),
+    ] {
+        refused_with(&worker(lines), message);
+    }
+    let worker = worker("");
+    for line in ["hosts = [\"a.com\"]", "paths = [\"/a\"]", "proxy = {}"] {
+        let text = worker.replace("port = false", &format!("port = false\n{line}"));
+        let key = line.split(' ').next().unwrap();
+        refused_with(&text, &format!("`{key}` needs requests, and so a port"));
+    }
+    for probe in ["http = \"/\"", "tcp = true"] {
+        let text = worker.replace(
+            "port = false",
+            &format!("port = false\nhealth = {{ {probe} }}"),
+        );
+        let key = probe.split(' ').next().unwrap();
+        refused_with(
+            &text,
+            &format!("`{key}` in service.web.health needs a port to ask"),
+        );
+    }
+    let text = worker.replace("\"./web\"", "\"./web $PORT\"");
+    refused_with(&text, "`$PORT` in `run` is not in the environment");
+}
+
+#[test]
+fn a_fixed_port_has_one_instance_at_a_time() {
+    refused_with(
+        &with("port = 3000"),
+        "with a fixed port the old and the new release cannot overlap, as rolling makes them",
+    );
+    let recreate = "rollout = { strategy = \"recreate\" }";
+    assert!(crate::parse(&with(&format!("port = 3000\n{recreate}"))).is_ok());
+    for (lines, message) in [
+        (
+            "port = 3000\nreplicas = 2",
+            "several replicas cannot share a fixed port",
+        ),
+        ("port = 8080", "the server itself listens on port 8080"),
+        (
+            "port = 25000",
+            "port 25000 is one of those that are assigned: 20000-29999",
+        ),
+    ] {
+        refused_with(&with(&format!("{lines}\n{recreate}")), message);
+    }
+    let text = second(&format!("hosts = [\"a.com\"]\nport = 3000\n{recreate}"));
+    let text = text.replacen("artifact", &format!("port = 3000\n{recreate}\nartifact"), 1);
+    refused_with(&text, "`web` and `api` have the same port, 3000");
+}

@@ -1,0 +1,294 @@
+//! What valid files mean.
+
+use std::time::Duration;
+
+use model::{
+    Affinity, Argv, Audience, AudienceValue, Blue, Check, Count, Health, Limit, Limits, Metric,
+    OnFail, OnNoData, Port, Probe, ProxyLimits, Service, Share, Step, Stop, Strategy,
+};
+
+use super::{EVERYTHING, LEAST};
+
+fn service(text: &str, name: &str) -> Service {
+    let project =
+        crate::parse(text).unwrap_or_else(|report| panic!("{}", report.render("t", text)));
+    let mut services = project.services.into_iter();
+    let found = services.find(|(candidate, _)| candidate.as_str() == name);
+    found.expect("the service is there").1
+}
+
+fn argv(words: &[&str]) -> Argv {
+    Argv(words.iter().map(|&word| word.to_owned()).collect())
+}
+
+fn share(points: u16) -> Share {
+    Share::try_new(points).unwrap()
+}
+
+#[test]
+fn the_least_project_has_the_documented_defaults() {
+    let project = crate::parse(LEAST).unwrap();
+    assert_eq!(project.name, "shop");
+    assert_eq!(project.server.http, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(project.server.keep_releases, 10);
+    assert_eq!(project.server.ports, (20_000, 29_999));
+    let Service {
+        artifact,
+        template,
+        policy,
+    } = service(LEAST, "web");
+    assert_eq!(artifact, "dist");
+    assert_eq!(template.run, argv(&["./web", "--port", "$PORT"]));
+    assert_eq!(template.port, Port::Assigned);
+    let health = Health {
+        probe: Probe::Http {
+            path: "/healthz".to_owned(),
+            status: None,
+            body: None,
+        },
+        every: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        rise: 2,
+        fall: 3,
+    };
+    assert_eq!(template.health, Some(health));
+    assert_eq!(template.drain, Duration::from_secs(30));
+    assert_eq!(
+        template.stop,
+        Stop {
+            signal: 15,
+            grace: Duration::from_secs(10)
+        }
+    );
+    assert!(template.env.is_empty() && template.secrets.is_empty());
+    assert_eq!((template.user, template.limits), (None, Limits::default()));
+    assert_eq!(policy.replicas, 1);
+    assert!(policy.hosts.is_empty() && policy.paths.is_empty() && policy.after.is_empty());
+    assert!(!policy.lockstep);
+    assert_eq!(policy.limits, ProxyLimits::default());
+}
+
+#[test]
+fn the_default_rollout_is_rolling_and_rolls_back() {
+    let rollout = service(LEAST, "web").policy.rollout;
+    let rolling = Strategy::Rolling {
+        surge: Count::Absolute(1),
+        max_unavailable: Count::Absolute(0),
+        batch: None,
+    };
+    assert_eq!(rollout.strategy, rolling);
+    assert_eq!(rollout.min_ready, Duration::ZERO);
+    assert_eq!(rollout.deadline, Duration::from_secs(600));
+    assert_eq!((rollout.affinity, rollout.stick_to_instance), (None, false));
+    assert_eq!((rollout.checks, rollout.min_requests), (Vec::new(), 100));
+    assert_eq!(
+        (rollout.on_fail, rollout.on_no_data),
+        (OnFail::Rollback, OnNoData::Hold)
+    );
+    assert_eq!((rollout.before, rollout.after), (None, None));
+    assert_eq!(rollout.job_timeout, Duration::from_secs(600));
+}
+
+#[test]
+fn every_key_of_a_service_is_taken_over() {
+    let Service {
+        template, policy, ..
+    } = service(EVERYTHING, "web");
+    let run = [
+        "./bin/web",
+        "--port",
+        "$PORT",
+        "--log",
+        "${LOG}",
+        "--api",
+        "$GAPLESS_URL_API",
+    ];
+    assert_eq!(template.run, argv(&run));
+    let health = Health {
+        probe: Probe::Http {
+            path: "/healthz?full=1".to_owned(),
+            status: Some(204),
+            body: Some("ok".to_owned()),
+        },
+        every: Duration::from_secs(2),
+        timeout: Duration::from_millis(500),
+        rise: 3,
+        fall: 5,
+    };
+    assert_eq!(template.health, Some(health));
+    assert_eq!(template.drain, Duration::from_secs(45));
+    assert_eq!(
+        template.stop,
+        Stop {
+            signal: 3,
+            grace: Duration::from_secs(20)
+        }
+    );
+    assert_eq!(template.env["LOG"], "info");
+    assert_eq!(template.secrets, ["DATABASE_URL", "TOKEN"]);
+    assert_eq!(template.user.as_deref(), Some("www-data"));
+    let limits = Limits {
+        memory_bytes_max: Some(512 << 20),
+        cpu_millis_max: Some(1_500),
+        processes_max: Some(64),
+        files_max: Some(4_096),
+    };
+    assert_eq!(template.limits, limits);
+    assert_eq!(policy.replicas, 4);
+    assert_eq!(policy.hosts, ["shop.example.com", "*.shop.example.com"]);
+    assert_eq!(policy.paths, ["/", "/assets"]);
+    assert_eq!(
+        policy.after.iter().map(|s| s.as_str()).collect::<Vec<_>>(),
+        ["api", "worker"]
+    );
+    assert!(policy.lockstep);
+    let limits = ProxyLimits {
+        body_bytes_max: 64_000_000,
+        wait_ready: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(1),
+        response_timeout: Duration::from_secs(90),
+        idle_timeout: Duration::from_secs(120),
+    };
+    assert_eq!(policy.limits, limits);
+}
+
+#[test]
+fn a_canary_keeps_its_steps_in_order() {
+    let rollout = service(EVERYTHING, "web").policy.rollout;
+    let steps = vec![
+        Step {
+            weight: share(0),
+            lasts: Duration::from_secs(60),
+            approve: false,
+            audience: Some(Audience::Header {
+                name: "x-staff".to_owned(),
+                value: AudienceValue::Secret("STAFF".to_owned()),
+            }),
+        },
+        Step {
+            weight: share(250),
+            lasts: Duration::from_secs(120),
+            approve: false,
+            audience: Some(Audience::Cookie {
+                name: "beta".to_owned(),
+                value: AudienceValue::Plain("yes".to_owned()),
+            }),
+        },
+        Step {
+            weight: share(5_000),
+            lasts: Duration::ZERO,
+            approve: true,
+            audience: None,
+        },
+    ];
+    assert_eq!(rollout.strategy, Strategy::Canary { steps });
+    assert_eq!(
+        rollout.affinity,
+        Some(Affinity::Header("x-user".to_owned()))
+    );
+    assert!(rollout.stick_to_instance);
+    assert_eq!(
+        (rollout.on_fail, rollout.on_no_data),
+        (OnFail::Hold, OnNoData::Promote)
+    );
+    assert_eq!(
+        rollout.before,
+        Some(argv(&["./bin/migrate", "up", "--dir", "$DATA"]))
+    );
+    assert_eq!(
+        rollout.after,
+        Some(argv(&["./bin/warm", "$$HOME is $HOME"]))
+    );
+    assert_eq!(rollout.job_timeout, Duration::from_secs(1_800));
+    assert_eq!(rollout.min_ready, Duration::from_secs(3));
+    assert_eq!(rollout.deadline, Duration::from_secs(900));
+}
+
+#[test]
+fn bounds_are_in_the_unit_of_their_metric() {
+    let rollout = service(EVERYTHING, "web").policy.rollout;
+    let checks = [
+        Check {
+            metric: Metric::ErrorRate,
+            limits: vec![Limit::Max(100), Limit::MaxDelta(50)],
+        },
+        Check {
+            metric: Metric::LatencyP99,
+            limits: vec![
+                Limit::Max(800_000),
+                Limit::MaxDelta(100_000),
+                Limit::MaxRatio(120),
+            ],
+        },
+    ];
+    assert_eq!(rollout.checks, checks);
+    assert_eq!(rollout.min_requests, 500);
+}
+
+#[test]
+fn blue_green_is_previewed_by_header_or_host() {
+    let blue = |name| match service(EVERYTHING, name).policy.rollout.strategy {
+        Strategy::BlueGreen(blue) => blue,
+        other => panic!("{other:?}"),
+    };
+    let shop = Blue {
+        keep: Duration::from_secs(600),
+        preview: Some(Audience::Header {
+            name: "x-preview".to_owned(),
+            value: AudienceValue::Plain("1".to_owned()),
+        }),
+        smoke: Some(argv(&["./bin/smoke", "--url", "$GAPLESS_PREVIEW_URL"])),
+        approve: true,
+    };
+    assert_eq!(blue("shop"), shop);
+    let docs = Blue {
+        keep: Duration::from_secs(300),
+        preview: Some(Audience::Host("preview.example.com".to_owned())),
+        smoke: None,
+        approve: false,
+    };
+    assert_eq!(blue("docs"), docs);
+}
+
+#[test]
+fn services_differ_in_their_ports() {
+    let ports = ["web", "api", "worker"].map(|name| service(EVERYTHING, name).template.port);
+    assert_eq!(ports, [Port::Assigned, Port::Fixed(9_000), Port::None]);
+    let worker = service(EVERYTHING, "worker");
+    let rolling = Strategy::Rolling {
+        surge: Count::Part(share(2_500)),
+        max_unavailable: Count::Absolute(1),
+        batch: Some(Count::Absolute(2)),
+    };
+    assert_eq!(worker.policy.rollout.strategy, rolling);
+    let api = service(EVERYTHING, "api");
+    assert_eq!(api.policy.rollout.strategy, Strategy::Recreate);
+    assert_eq!(
+        api.template.health.map(|health| health.probe),
+        Some(Probe::Tcp)
+    );
+    assert_eq!(
+        api.template.run,
+        argv(&["sh", "-c", "exec ./bin/api $$API_FLAGS"])
+    );
+}
+
+#[test]
+fn a_worker_needs_no_health() {
+    let text = LEAST
+        .replace("health = { http = \"/healthz\" }", "port = false")
+        .replace(" --port $PORT", "");
+    assert_eq!(service(&text, "web").template.health, None);
+}
+
+#[test]
+fn quoted_dollar_signs_and_operators_reach_the_program() {
+    let text = LEAST.replace(
+        "\"./web --port $PORT\"",
+        r#""./web '$5;' \"a|b\" --port=$PORT""#,
+    );
+    assert_eq!(
+        service(&text, "web").template.run,
+        argv(&["./web", "$$5;", "a|b", "--port=$PORT"])
+    );
+}

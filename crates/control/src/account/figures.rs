@@ -1,0 +1,134 @@
+//! The ledger's totals in a form that can be written down.
+
+use std::collections::BTreeMap;
+
+use ledger::{CellTotals, Histogram, ServiceTotals};
+use serde::{Deserialize, Serialize};
+use traffic::{Effect, Outcome, Rejected};
+
+/// Totals of one or many endpoints, in a form that stays readable when outcomes are added.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// By phase and outcome, by their indices.
+    outcomes: Vec<Vec<u64>>,
+    /// Counts by bucket.
+    latency: BTreeMap<usize, u32>,
+}
+
+impl Figures {
+    pub(crate) fn of(totals: &CellTotals) -> Self {
+        Self {
+            outcomes: totals.outcomes.iter().map(|row| row.to_vec()).collect(),
+            latency: totals.latency.counts().collect(),
+        }
+    }
+
+    pub(crate) fn totals(&self) -> CellTotals {
+        let mut totals = CellTotals::default();
+        for (row, written) in totals.outcomes.iter_mut().zip(&self.outcomes) {
+            row.iter_mut()
+                .zip(written)
+                .for_each(|(mine, count)| *mine = *count);
+        }
+        totals.latency = self.histogram();
+        totals
+    }
+
+    /// Adds what came between two readings of a cell.
+    pub(crate) fn add(&mut self, fresh: &CellTotals) {
+        let mut totals = self.totals();
+        totals.add(fresh);
+        *self = Self::of(&totals);
+    }
+
+    pub(crate) fn histogram(&self) -> Histogram {
+        let mut histogram = Histogram::default();
+        for (&bucket, &count) in &self.latency {
+            histogram.add_to(bucket, count);
+        }
+        histogram
+    }
+
+    /// Every outcome that was seen, with what it means.
+    pub(crate) fn seen(&self) -> Vec<(Outcome, Effect, u64)> {
+        let all = self.totals();
+        let seen = all.seen();
+        seen.map(|(phase, outcome, count)| (outcome, outcome.effect(phase), count))
+            .collect()
+    }
+}
+
+/// Totals of a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceFigures {
+    pub(crate) requests: u64,
+    pub(crate) moved_back: u64,
+    pub(crate) killed_waiting: u64,
+    /// By the reason's index.
+    rejected: Vec<u64>,
+}
+
+impl ServiceFigures {
+    pub(crate) fn of(totals: &ServiceTotals) -> Self {
+        Self {
+            requests: totals.requests,
+            moved_back: totals.moved_back,
+            killed_waiting: totals.killed_waiting,
+            rejected: totals.rejected.to_vec(),
+        }
+    }
+
+    /// What came since `earlier`; smaller totals are those of a new server's ledger.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        if self.requests < earlier.requests {
+            return self.clone();
+        }
+        let before = |at: usize| earlier.rejected.get(at).copied().unwrap_or(0);
+        let rejected = self.rejected.iter().enumerate();
+        Self {
+            requests: self.requests.saturating_sub(earlier.requests),
+            moved_back: self.moved_back.saturating_sub(earlier.moved_back),
+            killed_waiting: self.killed_waiting.saturating_sub(earlier.killed_waiting),
+            rejected: rejected
+                .map(|(at, count)| count.saturating_sub(before(at)))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, fresh: &Self) {
+        self.requests += fresh.requests;
+        self.moved_back += fresh.moved_back;
+        self.killed_waiting += fresh.killed_waiting;
+        self.rejected
+            .resize(self.rejected.len().max(fresh.rejected.len()), 0);
+        for (mine, more) in self.rejected.iter_mut().zip(&fresh.rejected) {
+            *mine += more;
+        }
+    }
+
+    pub(crate) fn rejected(&self, reason: Rejected) -> u64 {
+        self.rejected.get(reason.index()).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_survive_being_written_down() {
+        let mut totals = CellTotals::default();
+        totals.outcomes[1][Outcome::Truncated.index()] = 3;
+        totals.latency.record(1_500);
+        let text = serde_json::to_string(&Figures::of(&totals)).unwrap();
+        let read: Figures = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.totals(), totals);
+    }
+
+    #[test]
+    fn fewer_written_outcomes_than_known_ones_are_read_as_none() {
+        let read: Figures = serde_json::from_str(r#"{"outcomes":[[5]],"latency":{}}"#).unwrap();
+        assert_eq!(read.totals().outcomes[0][0], 5);
+        assert_eq!(read.totals().outcomes[1], [0; Outcome::COUNT]);
+    }
+}

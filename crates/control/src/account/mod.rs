@@ -1,0 +1,311 @@
+//! The account of a rollout while it runs, and the receipt that it becomes.
+//!
+//! An account is written down when it is opened and whenever a cell changes hands, so that the
+//! next worker goes on from there: totals in the ledger only grow, and what a dead worker had
+//! open is counted there as killed.
+
+mod figures;
+mod lives;
+mod receipt;
+mod tally;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use engine::ServiceStatus;
+use ledger::{CellTotals, Ledger};
+use model::{InstanceId, Latency, ReleaseId, RolloutId, ServiceName, Time, WaitingOn};
+use rollout::Ended;
+use serde::{Deserialize, Serialize};
+use traffic::{Cell, ServiceTable};
+
+use figures::ServiceFigures;
+use lives::Lives;
+use tally::Tally;
+
+pub(crate) use receipt::latency_of;
+
+/// How long after its last action an account stays open.
+pub(crate) const CLOSES_AFTER_MS: u64 = 1_000;
+
+/// How long after an account's end latency is measured.
+pub(crate) const AFTER_MS: u64 = 30_000;
+
+/// What is known of a rollout when its account is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Opening {
+    pub(crate) rollout: RolloutId,
+    pub(crate) service: ServiceName,
+    pub(crate) from: Option<ReleaseId>,
+    /// Whether the old release had a ready instance.
+    pub(crate) from_ready: bool,
+    pub(crate) to: ReleaseId,
+    pub(crate) label: Option<String>,
+    pub(crate) strategy: String,
+    pub(crate) began: Time,
+    pub(crate) began_wall_ms: i64,
+    pub(crate) before: Option<Latency>,
+    pub(crate) gap_before_micros: Option<u64>,
+}
+
+/// The account of one rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) opening: Opening,
+    tally: Tally,
+    service: Watched<ServiceFigures>,
+    /// Requests that had arrived and not ended, at the begin and at the last look.
+    #[serde(default)]
+    in_flight: InFlight,
+    /// Whether a worker died meanwhile.
+    #[serde(default)]
+    worker_died: bool,
+    killed_reading: Watched<u64>,
+    refused: BTreeMap<String, Watched<u64>>,
+    gap_micros: u64,
+    gap_looked_micros: u64,
+    first_cutover: Option<Time>,
+    last_cutover: Option<Time>,
+    waited_ms: BTreeMap<String, u64>,
+    waiting_on: Vec<String>,
+    waiting_since: Time,
+    lives: Lives,
+    pub(crate) closing: Option<Closing>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct InFlight {
+    begin: u64,
+    now: u64,
+}
+
+/// A total that only grows, and what came of it since the account was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Watched<T> {
+    seen: Option<T>,
+    sum: T,
+}
+
+/// How and when the rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closing {
+    pub(crate) at: Time,
+    pub(crate) ended: Ended,
+    /// Set once the receipt is made: latency afterwards is counted from here.
+    after: Option<After>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct After {
+    since: Time,
+    during: BTreeMap<usize, u32>,
+}
+
+impl Watched<u64> {
+    fn look(&mut self, now: u64) {
+        let seen = self.seen.replace(now).unwrap_or(now);
+        // A smaller total is that of a new server's ledger.
+        self.sum += now.checked_sub(seen).unwrap_or(now);
+    }
+}
+
+impl Watched<ServiceFigures> {
+    fn look(&mut self, now: ServiceFigures) {
+        if let Some(seen) = &self.seen {
+            self.sum.add(&now.since(seen));
+        }
+        self.seen = Some(now);
+    }
+}
+
+/// Where an account looks.
+pub(crate) struct Sources<'a> {
+    pub(crate) ledger: &'a Ledger,
+    /// The service's cell in the newest table, if it is in it.
+    pub(crate) service: Option<Cell>,
+    /// The kernel's drops at each address that leads to the service.
+    pub(crate) drops: &'a [(String, u64)],
+    /// Microseconds of the monotonic clock.
+    pub(crate) micros: u64,
+}
+
+impl Account {
+    /// Opens an account; `cells` are those of the service's instances.
+    ///
+    /// The order of reading matters here and in [`Self::look`]: requests come and go meanwhile,
+    /// and none of them may look as if nobody knew what became of it.
+    pub(crate) fn open(
+        opening: Opening,
+        cells: &[(Cell, InstanceId)],
+        sources: &Sources<'_>,
+    ) -> Self {
+        let began = opening.began;
+        let mut account = Self {
+            opening,
+            tally: Tally::default(),
+            service: Watched::default(),
+            in_flight: InFlight::default(),
+            worker_died: false,
+            killed_reading: Watched::default(),
+            refused: BTreeMap::new(),
+            gap_micros: 0,
+            gap_looked_micros: sources.micros,
+            first_cutover: None,
+            last_cutover: None,
+            waited_ms: BTreeMap::new(),
+            waiting_on: Vec::new(),
+            waiting_since: began,
+            lives: Lives::default(),
+            closing: None,
+        };
+        for (cell, instance) in cells {
+            account.own(*cell, instance, &sources.ledger.cell(*cell));
+        }
+        let open: u64 = account
+            .tally
+            .cells()
+            .map(|cell| sources.ledger.open(cell))
+            .sum();
+        let waiting = sources
+            .service
+            .map_or(0, |cell| sources.ledger.waiting(cell));
+        account.in_flight.begin = open + waiting;
+        account.look(sources);
+        account
+    }
+
+    /// Gives a cell to an instance of the service; `true` when the account must be written down.
+    pub(crate) fn own(&mut self, cell: Cell, instance: &InstanceId, totals: &CellTotals) -> bool {
+        if instance.service == self.opening.service {
+            self.tally.own(cell, instance, totals)
+        } else {
+            self.tally.disown(cell, totals)
+        }
+    }
+
+    /// Counts what came since the last look.
+    pub(crate) fn look(&mut self, sources: &Sources<'_>) {
+        if let Some(cell) = sources.service {
+            let totals = sources.ledger.service(cell);
+            self.service.look(ServiceFigures::of(&totals));
+            // The monotonic clock begins anew with each boot.
+            let from = self.gap_looked_micros.min(sources.micros);
+            let gap = sources.ledger.longest_gap(cell, from, sources.micros);
+            self.gap_micros = self.gap_micros.max(gap);
+            self.gap_looked_micros = sources.micros;
+        }
+        let waiting = sources
+            .service
+            .map_or(0, |cell| sources.ledger.waiting(cell));
+        let open: u64 = self
+            .tally
+            .cells()
+            .map(|cell| sources.ledger.open(cell))
+            .sum();
+        self.in_flight.now = waiting + open;
+        self.tally.look(|cell| sources.ledger.cell(cell));
+        self.killed_reading
+            .look(sources.ledger.slots().killed_reading);
+        for (address, drops) in sources.drops {
+            let watched = self.refused.entry(address.clone()).or_default();
+            watched.look(*drops);
+        }
+    }
+
+    /// Notes that the worker before died.
+    pub(crate) fn note_dead_worker(&mut self) {
+        self.worker_died = true;
+    }
+
+    /// Notes why an instance was not started.
+    pub(crate) fn note_not_started(&mut self, instance: &InstanceId, why: String) {
+        if instance.service == self.opening.service {
+            self.lives.not_started(instance, why);
+        }
+    }
+
+    /// Notes what the service is at: instances and what is waited for.
+    pub(crate) fn note_status(&mut self, status: &ServiceStatus, now: Time) {
+        self.lives.note(&status.instances, self.opening.began, now);
+        let span = now.since(self.waiting_since);
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        for kind in std::mem::take(&mut self.waiting_on) {
+            *self.waited_ms.entry(kind).or_default() += millis;
+        }
+        self.waiting_since = now;
+        let running = status.rollout.as_ref();
+        if let Some(rollout) = running.filter(|running| running.rollout == self.opening.rollout) {
+            let mut kinds: Vec<String> = rollout.waiting_on.iter().map(kind).collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            self.waiting_on = kinds;
+        }
+    }
+
+    /// Notes that a table was published in which the service's traffic is split anew.
+    pub(crate) fn note_table(&mut self, table: &ServiceTable, now: Time) {
+        let to = self.opening.to;
+        let candidate = table.candidate.as_ref();
+        let reached =
+            table.stable.release == to || candidate.is_some_and(|side| side.release == to);
+        if reached {
+            self.first_cutover.get_or_insert(now);
+        }
+        if self.first_cutover.is_some() {
+            self.last_cutover = Some(now);
+        }
+    }
+
+    /// Notes that nothing more will be done for the rollout.
+    pub(crate) fn close(&mut self, ended: Ended, now: Time) {
+        if self.closing.is_none() {
+            self.closing = Some(Closing {
+                at: now,
+                ended,
+                after: None,
+            });
+        }
+    }
+
+    /// When the account wants to be looked at next, once it is closing.
+    pub(crate) fn due(&self) -> Option<Time> {
+        let closing = self.closing.as_ref()?;
+        Some(match &closing.after {
+            None => Time(closing.at.0 + CLOSES_AFTER_MS),
+            Some(after) => Time(after.since.0 + AFTER_MS),
+        })
+    }
+
+    /// Instances of the new release that were not well, with what was seen.
+    pub(crate) fn failures(&self) -> Vec<(String, String)> {
+        self.lives.failures(&self.opening.to.to_string())
+    }
+
+    /// Whether the receipt was made and only the latency afterwards is missing.
+    pub(crate) fn is_receipted(&self) -> bool {
+        let closing = self.closing.as_ref();
+        closing.is_some_and(|closing| closing.after.is_some())
+    }
+}
+
+/// The kind of a wait, as receipts name it.
+fn kind(waiting: &WaitingOn) -> String {
+    let kind = match waiting {
+        WaitingOn::Ready { .. } => "ready",
+        WaitingOn::MinReady { .. } => "min_ready",
+        WaitingOn::Confirmed { .. } => "confirmed",
+        WaitingOn::Drain { .. } => "drain",
+        WaitingOn::Exit { .. } => "exit",
+        WaitingOn::Step { .. } => "step",
+        WaitingOn::Gate { .. } => "gate",
+        WaitingOn::Verdict { .. } => "verdict",
+        WaitingOn::Keep { .. } => "keep",
+        WaitingOn::Job { .. } => "job",
+        WaitingOn::Held { .. } => "held",
+        WaitingOn::Services { .. } => "services",
+        WaitingOn::Journal { .. } => "journal",
+    };
+    kind.to_owned()
+}

@@ -1,0 +1,210 @@
+use std::os::fd::OwnedFd;
+
+use model::{InstanceId, Outcome as RolloutOutcome};
+use traffic::{Outcome, Rejected};
+
+use super::*;
+
+fn ledger() -> Ledger {
+    let fd: OwnedFd = tempfile::tempfile().unwrap().into();
+    rustix::fs::ftruncate(&fd, ledger::SIZE).unwrap();
+    Ledger::map(fd).unwrap()
+}
+
+fn instance(release: u32, serial: u32) -> InstanceId {
+    InstanceId {
+        service: ServiceName::try_new("web").unwrap(),
+        release: ReleaseId(release),
+        serial,
+    }
+}
+
+fn opening(from_ready: bool) -> Opening {
+    Opening {
+        rollout: RolloutId(9),
+        service: ServiceName::try_new("web").unwrap(),
+        from: Some(ReleaseId(1)),
+        from_ready,
+        to: ReleaseId(2),
+        label: None,
+        strategy: "rolling".to_owned(),
+        began: Time(10_000),
+        began_wall_ms: 0,
+        before: None,
+        gap_before_micros: Some(1),
+    }
+}
+
+const SERVICE: Cell = Cell(0);
+const OLD: Cell = Cell(1);
+const NEW: Cell = Cell(2);
+
+fn sources<'a>(ledger: &'a Ledger, drops: &'a [(String, u64)]) -> Sources<'a> {
+    Sources {
+        ledger,
+        service: Some(SERVICE),
+        drops,
+        micros: 5_000_000,
+    }
+}
+
+fn ended() -> Ended {
+    Ended {
+        outcome: RolloutOutcome::Completed,
+        reason: "v2 has all traffic".to_owned(),
+    }
+}
+
+fn opened(ledger: &Ledger, from_ready: bool) -> Account {
+    let cells = [(OLD, instance(1, 1)), (NEW, instance(2, 2))];
+    Account::open(opening(from_ready), &cells, &sources(ledger, &[]))
+}
+
+#[test]
+fn lost_failed_and_cut_are_told_apart() {
+    let ledger = ledger();
+    let writer = ledger.writer(1, 0).unwrap();
+    let attempt = |cell, outcome| {
+        writer.request(SERVICE);
+        writer.claim(cell);
+        writer.end(cell, outcome);
+    };
+    attempt(OLD, Outcome::Truncated);
+    let mut account = opened(&ledger, true);
+    attempt(OLD, Outcome::Status2xx);
+    attempt(NEW, Outcome::Status5xx);
+    // A request that goes on elsewhere.
+    writer.request(SERVICE);
+    writer.claim(NEW);
+    writer.end(NEW, Outcome::ConnectRepeated);
+    writer.claim(OLD);
+    writer.end(OLD, Outcome::Status2xx);
+    ledger.set_told(OLD, true);
+    attempt(OLD, Outcome::Truncated);
+    attempt(OLD, Outcome::Cut);
+    account.close(ended(), Time(12_500));
+    account.look(&sources(&ledger, &[]));
+    let receipt = account.receipt(Time(13_500));
+    assert_eq!(receipt.requests, Some(5));
+    assert_eq!(receipt.lost, Some(1));
+    assert_eq!(receipt.lost_by_reason[&model::Lost::Truncated], 1);
+    assert_eq!(receipt.failed_by_release, Some(1));
+    assert_eq!(receipt.cut, Some(1));
+    assert_eq!(receipt.by_release["v2"].retried, 1);
+    assert_eq!(receipt.by_release["v2"].failed, 1);
+    assert_eq!(receipt.by_release["v1"].responses["2xx"], 2);
+    assert!((receipt.seconds - 2.5).abs() < 1e-9);
+}
+
+#[test]
+fn a_request_without_endpoint_is_lost_unless_there_was_none_before() {
+    for (from_ready, lost) in [(true, 2), (false, 0)] {
+        let ledger = ledger();
+        let writer = ledger.writer(1, 0).unwrap();
+        let mut account = opened(&ledger, from_ready);
+        for _ in 0..2 {
+            writer.request(SERVICE);
+            writer.rejected(Some(SERVICE), Rejected::NoEndpoint);
+        }
+        account.look(&sources(&ledger, &[]));
+        let receipt = account.receipt(Time(11_000));
+        assert_eq!(receipt.lost, Some(lost));
+        assert_eq!(receipt.rejected["no_endpoint"], 2);
+    }
+}
+
+#[test]
+fn a_request_of_which_nobody_knows_what_became_is_lost() {
+    let ledger = ledger();
+    let writer = ledger.writer(1, 0).unwrap();
+    // Open at the begin and at the end: neither is unknown.
+    writer.request(SERVICE);
+    writer.claim(OLD);
+    let mut account = opened(&ledger, true);
+    writer.end(OLD, Outcome::Status2xx);
+    writer.request(SERVICE);
+    writer.waiting_begins(SERVICE);
+    account.look(&sources(&ledger, &[]));
+    assert_eq!(account.receipt(Time(11_000)).lost, Some(0));
+    // The client of the waiting one goes away.
+    writer.waiting_ends(SERVICE);
+    account.look(&sources(&ledger, &[]));
+    let receipt = account.receipt(Time(11_000));
+    assert_eq!(receipt.lost_by_reason[&model::Lost::Unknown], 1);
+    // When a worker died meanwhile, it may have been open in that one.
+    account.note_dead_worker();
+    let receipt = account.receipt(Time(11_000));
+    assert_eq!((receipt.lost, receipt.cut), (Some(0), Some(1)));
+}
+
+#[test]
+fn refused_connections_are_lost() {
+    let ledger = ledger();
+    let drops = |count| [("127.0.0.1:80".to_owned(), count)];
+    let mut account = Account::open(opening(true), &[], &sources(&ledger, &drops(40)));
+    account.look(&sources(&ledger, &drops(43)));
+    let receipt = account.receipt(Time(11_000));
+    assert_eq!((receipt.refused, receipt.lost), (Some(3), Some(3)));
+}
+
+#[test]
+fn what_a_dead_worker_had_open_is_cut_once_and_the_account_goes_on() {
+    let ledger = ledger();
+    let writer = ledger.writer(1, 0).unwrap();
+    let account = opened(&ledger, true);
+    for _ in 0..3 {
+        writer.request(SERVICE);
+        writer.claim(OLD);
+    }
+    let written = serde_json::to_string(&account).unwrap();
+    // A killed worker runs no destructor.
+    std::mem::forget(writer);
+    ledger.fold_dead(1);
+    ledger.fold_dead(1);
+    let mut account: Account = serde_json::from_str(&written).unwrap();
+    account.look(&sources(&ledger, &[]));
+    let receipt = account.receipt(Time(11_000));
+    assert_eq!((receipt.cut, receipt.lost), (Some(3), Some(0)));
+    assert_eq!(receipt.requests, Some(3));
+}
+
+#[test]
+fn latency_afterwards_counts_from_the_receipt() {
+    let ledger = ledger();
+    let writer = ledger.writer(1, 0).unwrap();
+    let mut account = opened(&ledger, true);
+    let whole = |micros| {
+        writer.claim(NEW);
+        writer.latency(NEW, micros);
+        writer.end(NEW, Outcome::Status2xx);
+    };
+    (0..100).for_each(|_| whole(1_000));
+    account.close(ended(), Time(11_000));
+    assert_eq!(account.due(), Some(Time(12_000)));
+    account.look(&sources(&ledger, &[]));
+    let receipt = account.receipt(Time(12_000));
+    assert!(receipt.latency_ms.during.is_some());
+    assert_eq!(receipt.latency_ms.after, None);
+    assert_eq!(account.after(), None);
+    assert_eq!(account.due(), Some(Time(42_000)));
+    (0..10).for_each(|_| whole(64_000));
+    account.look(&sources(&ledger, &[]));
+    let after = account.after().unwrap();
+    assert!(after.p50_micros > 60_000, "{after:?}");
+}
+
+#[test]
+fn a_service_without_traffic_has_no_figures() {
+    let ledger = ledger();
+    let sources = Sources {
+        ledger: &ledger,
+        service: None,
+        drops: &[],
+        micros: 1,
+    };
+    let mut account = Account::open(opening(true), &[], &sources);
+    account.look(&sources);
+    let receipt = account.receipt(Time(11_000));
+    assert_eq!((receipt.requests, receipt.lost), (None, None));
+    assert_eq!(receipt.longest_gap_ms, None);
+}

@@ -1,0 +1,55 @@
+//! Bodies of requests.
+
+use std::collections::BTreeMap;
+
+use model::{Digest, Project, ReleaseId, ServiceName};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A deploy, or a question about one: the whole file, and the artefacts of what is rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeployRequest {
+    /// The whole file, checked.
+    #[schema(value_type = Object)]
+    pub project: Project,
+    /// The stored artefact of each service that is rolled out. A service of the file that is
+    /// not named here only gets its policy.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub artifacts: BTreeMap<ServiceName, Digest>,
+    /// A free label of the releases.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Roll out even what is active already.
+    #[serde(default)]
+    pub force: bool,
+    /// Abort running rollouts in favour of this one.
+    #[serde(default)]
+    pub supersede: bool,
+    /// Stop and forget services that are gone from the file.
+    #[serde(default)]
+    pub prune: bool,
+}
+
+/// The body of `promote`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromoteRequest {
+    /// End all waits that follow, too.
+    #[serde(default)]
+    pub full: bool,
+}
+
+/// The body of `rollback`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RollbackRequest {
+    /// The number of the release to go back to; absent: the one that was active before.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>)]
+    pub release: Option<ReleaseId>,
+}
+
+/// The body of `scale`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScaleRequest {
+    /// So many instances.
+    pub replicas: u32,
+}

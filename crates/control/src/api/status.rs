@@ -1,0 +1,82 @@
+//! The state as people see it.
+
+use std::collections::BTreeMap;
+
+use engine::Status;
+use model::{Lost, RolloutId, ServiceName};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The answer to `status`, and the data of each `status` event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusAnswer {
+    /// The version of this form, 1.
+    pub v: u32,
+    /// The server.
+    pub server: ServerView,
+    /// Services, releases, instances and rollouts.
+    #[schema(value_type = Object)]
+    pub engine: Status,
+    /// The traffic of each service.
+    #[schema(value_type = BTreeMap<String, Traffic>)]
+    pub traffic: BTreeMap<ServiceName, Traffic>,
+}
+
+/// The server as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServerView {
+    /// The project's name; absent before the first deploy.
+    pub project: Option<String>,
+    /// The version of the binary.
+    pub version: String,
+    /// The worker's process.
+    pub worker_pid: u32,
+    /// Which worker of its supervisor it is, from 1.
+    pub generation: u64,
+    /// The address of the HTTP listener; absent before the first deploy.
+    pub http: Option<String>,
+    /// `serving`, `terminating` or `supervisor_lost`.
+    pub state: String,
+    /// When it was asked, on the engine's clock: times in `engine` are measured against it.
+    pub now_ms: u64,
+}
+
+/// The traffic of one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Traffic {
+    /// Requests of the last whole second.
+    pub requests_per_second: u64,
+    /// Requests since the server began.
+    pub requests: u64,
+    /// Requests that wait for an endpoint.
+    pub waiting: u64,
+    /// Open requests of each instance.
+    pub open: BTreeMap<String, u64>,
+    /// The median latency of the last 10 s, in microseconds.
+    pub p50_micros: Option<u64>,
+    /// The 99th percentile of latency of the last 10 s, in microseconds.
+    pub p99_micros: Option<u64>,
+    /// The account of the running rollout so far.
+    pub account: Option<Account>,
+}
+
+/// The account of a running rollout so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Account {
+    /// The rollout.
+    #[schema(value_type = u64)]
+    pub rollout: RolloutId,
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Requests lost because of the rollout.
+    pub lost: u64,
+    /// The same by reason.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub lost_by_reason: BTreeMap<Lost, u64>,
+    /// Failed by a release that was not told to go.
+    pub failed_by_release: u64,
+    /// Requests cut.
+    pub cut: u64,
+    /// Requests by release, `v42`.
+    pub by_release: BTreeMap<String, u64>,
+}

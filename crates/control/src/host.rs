@@ -1,0 +1,74 @@
+//! The server as control sees it: what the supervisor holds for its workers.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use supervisor::client::{Client, ClientError};
+
+/// What control asks of the supervisor beside running instances.
+pub trait Host: Send {
+    /// Which worker of the supervisor this is.
+    fn generation(&self) -> u64;
+
+    /// Asks for control; `false` while another living worker holds it.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence.
+    fn acquire_control(&self) -> Result<bool, String>;
+
+    /// The listening sockets of an address, made at the first time.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence, with who has the address if somebody does.
+    fn bind(&self, address: SocketAddr) -> Result<Vec<OwnedFd>, String>;
+
+    /// Closes the sockets of an address.
+    fn release(&self, address: SocketAddr);
+
+    /// How many connections the kernel dropped at each bound address.
+    fn drops(&self) -> Vec<(SocketAddr, u64)>;
+
+    /// Says that everything was drained and stopped.
+    fn stopped(&self);
+}
+
+impl Host for Arc<Client> {
+    fn generation(&self) -> u64 {
+        Client::generation(self)
+    }
+
+    fn acquire_control(&self) -> Result<bool, String> {
+        Client::acquire_control(self).map_err(told)
+    }
+
+    fn bind(&self, address: SocketAddr) -> Result<Vec<OwnedFd>, String> {
+        let bound = Client::bind(self, address).map_err(told)?;
+        Ok(bound.listeners)
+    }
+
+    fn release(&self, address: SocketAddr) {
+        if let Err(error) = Client::release(self, address) {
+            tracing::warn!(%address, error = crate::chain(&error), "an address stays bound");
+        }
+    }
+
+    fn drops(&self) -> Vec<(SocketAddr, u64)> {
+        Client::drops(self).unwrap_or_default()
+    }
+
+    fn stopped(&self) {
+        if let Err(error) = Client::stopped(self) {
+            tracing::error!(
+                error = crate::chain(&error),
+                "the supervisor cannot be told"
+            );
+        }
+    }
+}
+
+fn told(error: ClientError) -> String {
+    crate::chain(&error)
+}

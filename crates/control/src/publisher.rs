@@ -1,0 +1,23 @@
+//! The data plane as control sees it.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use traffic::{Cell, Table};
+
+/// What control asks of the data plane. Calls return at once; what the threads have taken is
+/// read from the ledger.
+pub trait Publisher: Send {
+    /// Accepts connections on these listening sockets of `address`, one for each proxy thread.
+    fn bind(&mut self, address: SocketAddr, listeners: Vec<OwnedFd>);
+
+    /// Stops accepting on `address`; what was accepted goes on.
+    fn release(&mut self, address: SocketAddr);
+
+    /// Hands a table to every proxy thread.
+    fn publish(&mut self, table: Arc<Table>);
+
+    /// Ends every request and tunnel that is open at an endpoint.
+    fn cut(&mut self, cell: Cell);
+}

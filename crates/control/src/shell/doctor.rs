@@ -1,0 +1,111 @@
+//! What is well with the server, and what could be better.
+
+use super::Shell;
+use crate::api::{DoctorFact, DoctorFacts, FactLevel, VERSION};
+
+/// Less free space than this is worth a warning.
+const FREE_WARNING: u64 = 512 * 1024 * 1024;
+
+fn fact(name: &str, level: FactLevel, seen: impl Into<String>, fix: Option<&str>) -> DoctorFact {
+    DoctorFact {
+        name: name.to_owned(),
+        level,
+        seen: seen.into(),
+        fix: fix.map(str::to_owned),
+    }
+}
+
+impl Shell {
+    pub(crate) fn doctor(&self) -> DoctorFacts {
+        let facts = vec![
+            self.journal_fact(),
+            self.space_fact(),
+            self.threads_fact(),
+            self.audit_fact(),
+            self.logs_fact(),
+            fact("metrics", FactLevel::Good, self.metric_source(), None),
+        ];
+        DoctorFacts { v: VERSION, facts }
+    }
+
+    fn journal_fact(&self) -> DoctorFact {
+        let status = self.engine.status(self.clock.now());
+        match status.journal_error {
+            None => {
+                let path = self.store.path().display().to_string();
+                fact("journal", FactLevel::Good, path, None)
+            }
+            Some(error) => fact(
+                "journal",
+                FactLevel::Bad,
+                error,
+                Some("free space on the disk of the state directory"),
+            ),
+        }
+    }
+
+    fn space_fact(&self) -> DoctorFact {
+        match rustix::fs::statvfs(&self.state) {
+            Ok(disk) => {
+                let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+                let (level, fix) = if free < FREE_WARNING {
+                    let fix = "free space, or lower `keep_releases`";
+                    (FactLevel::Warning, Some(fix))
+                } else {
+                    (FactLevel::Good, None)
+                };
+                fact("disk", level, format!("{} MiB free", free >> 20), fix)
+            }
+            Err(error) => fact("disk", FactLevel::Warning, error.to_string(), None),
+        }
+    }
+
+    fn threads_fact(&self) -> DoctorFact {
+        let overdue = self.ledger.overdue(self.table.revision);
+        if overdue.is_empty() {
+            return fact(
+                "proxy",
+                FactLevel::Good,
+                "every thread has the newest table",
+                None,
+            );
+        }
+        let seen = format!("{} threads do not have the newest table", overdue.len());
+        fact(
+            "proxy",
+            FactLevel::Warning,
+            seen,
+            Some("see `gapless status`"),
+        )
+    }
+
+    fn audit_fact(&self) -> DoctorFact {
+        match self.store.audit_broken_at() {
+            Ok(None) => fact(
+                "audit",
+                FactLevel::Good,
+                "every entry follows from the last",
+                None,
+            ),
+            Ok(Some(entry)) => fact(
+                "audit",
+                FactLevel::Bad,
+                format!("entry {entry} was changed or removed"),
+                Some("somebody wrote to the database: compare it with its copy"),
+            ),
+            Err(error) => fact("audit", FactLevel::Bad, error.chain(), None),
+        }
+    }
+
+    fn logs_fact(&self) -> DoctorFact {
+        match self.logs.dropped_lines() {
+            0 => fact("logs", FactLevel::Good, "no line was dropped", None),
+            count => fact(
+                "logs",
+                FactLevel::Warning,
+                format!("{count} lines were dropped"),
+                Some("instances print faster than the disk takes it"),
+            ),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What can be seen before a deploy begins that would keep it from working.
+
+use std::collections::BTreeSet;
+
+use model::{Audience, AudienceValue, Probe, Release, Service, ServiceName, Strategy};
+
+use super::Shell;
+use super::deploy::Wanted;
+use super::environment::{User, find_program, path};
+use crate::api::{Code, DeployRequest, Failure};
+
+impl Shell {
+    /// Everything that would keep the deploy from working, all at once.
+    pub(super) fn check_wanted(
+        &self,
+        request: &DeployRequest,
+        wanted: &Wanted,
+    ) -> Result<(), Failure> {
+        self.check_secrets(request, wanted)?;
+        let mut problems = Vec::new();
+        for (name, release) in &wanted.releases {
+            if !self.artifacts.has(&release.spec.artifact) {
+                return Err(Failure::new(
+                    Code::NotFound,
+                    format!("the artefact of `{name}` is not stored"),
+                )
+                .with_cause(release.spec.artifact.to_string())
+                .with_hint("send it with POST /v1/artifacts first"));
+            }
+            problems.extend(self.problems(name, release));
+            problems.extend(self.plan_problems(&request.project, name, release));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let error = Failure::new(Code::Invalid, "nothing was deployed");
+        Err(error.with_cause(problems.remove(0)).with_evidence(problems))
+    }
+
+    /// Refuses secrets that have no value, naming the commands.
+    fn check_secrets(&self, request: &DeployRequest, wanted: &Wanted) -> Result<(), Failure> {
+        let known = self.newest_versions()?;
+        let mut needed: BTreeSet<String> = BTreeSet::new();
+        for name in wanted.releases.keys() {
+            if let Some(service) = request.project.services.get(name) {
+                needed.extend(service.template.secrets.iter().cloned());
+            }
+        }
+        for service in request.project.services.values() {
+            needed.extend(audience_secrets(service));
+        }
+        let missing: Vec<String> = needed
+            .into_iter()
+            .filter(|name| !known.contains_key(name))
+            .collect();
+        let Some(first) = missing.first() else {
+            return Ok(());
+        };
+        let named = missing.join("`, `");
+        Err(
+            Failure::new(Code::Invalid, format!("no value is set for `{named}`"))
+                .with_hint(format!("set it with `gapless secret set {first}`")),
+        )
+    }
+
+    /// What can be seen before the release is started that will keep it from running.
+    fn problems(&self, name: &ServiceName, release: &Release) -> Vec<String> {
+        let spec = &release.spec;
+        let mut problems = Vec::new();
+        if let Some(user) = &spec.user
+            && let Err(error) = User::find(user)
+        {
+            problems.push(format!("`{name}`: {error}"));
+        }
+        let directory = self.artifacts.path(&spec.artifact);
+        let path = match spec.env.get("PATH") {
+            Some(path) => path.clone(),
+            None => path(),
+        };
+        let exec = spec.health.as_ref().and_then(|health| match &health.probe {
+            Probe::Exec(argv) => Some(argv),
+            Probe::Http { .. } | Probe::Tcp => None,
+        });
+        for argv in [Some(&spec.run), exec].into_iter().flatten() {
+            // Words with variables are known only when the program starts.
+            let literal = argv.0.first().is_some_and(|program| !program.contains('$'));
+            if literal && let Err(error) = find_program(&argv.0, &directory, &path) {
+                problems.push(format!("`{name}`: {error}"));
+            }
+        }
+        problems
+    }
+}
+
+/// The secrets that a service's audiences name.
+fn audience_secrets(service: &Service) -> Vec<String> {
+    let audiences: Vec<&Audience> = match &service.policy.rollout.strategy {
+        Strategy::Canary { steps } => steps
+            .iter()
+            .filter_map(|step| step.audience.as_ref())
+            .collect(),
+        Strategy::BlueGreen(blue) => blue.preview.iter().collect(),
+        Strategy::Rolling { .. } | Strategy::Recreate => Vec::new(),
+    };
+    let value = |audience: &Audience| match audience {
+        Audience::Header { value, .. } | Audience::Cookie { value, .. } => match value {
+            AudienceValue::Secret(name) => Some(name.clone()),
+            AudienceValue::Plain(_) => None,
+        },
+        Audience::Host(_) => None,
+    };
+    audiences.into_iter().filter_map(value).collect()
+}

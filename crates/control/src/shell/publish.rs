@@ -1,0 +1,121 @@
+//! Publishing tables, and hearing that every thread has them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::Event;
+use model::{Audience, AudienceValue, Revision};
+use tokio::time::Instant;
+use traffic::{AudienceRule, ServiceTable, Table};
+
+use super::Shell;
+use crate::table::LastTable;
+
+/// While a table is young, threads confirm it within this.
+const CONFIRM_SOON: Duration = Duration::from_millis(1);
+/// Afterwards it is looked less often.
+const CONFIRM_LATER: Duration = Duration::from_millis(20);
+
+impl Shell {
+    pub(super) fn publish(&mut self, table: Table, audiences: BTreeMap<usize, Vec<Audience>>) {
+        let last = LastTable { table, audiences };
+        for listener in &last.table.listeners {
+            if let Err(error) = self.listen(listener.address) {
+                tracing::error!(address = %listener.address, error, "an address is not listened on");
+            }
+        }
+        let table = Arc::new(self.with_audiences(&last));
+        let before = std::mem::replace(&mut self.table, Arc::clone(&table));
+        self.note_table(&before);
+        self.publisher.publish(Arc::clone(&table));
+        self.confirming.insert(table.revision);
+        self.published_at = Instant::now();
+        self.check_confirmed();
+        self.tables.write(last);
+    }
+
+    fn with_audiences(&self, last: &LastTable) -> Table {
+        let mut table = last.table.clone();
+        for (service, audiences) in &last.audiences {
+            let rules = audiences.iter().filter_map(|audience| self.rule(audience));
+            if let Some(service) = table.services.get_mut(*service) {
+                service.audiences = rules.collect();
+            }
+        }
+        table
+    }
+
+    /// An audience with its secret's value; without one nobody belongs to it.
+    fn rule(&self, audience: &Audience) -> Option<AudienceRule> {
+        let value = |value: &AudienceValue| match value {
+            AudienceValue::Plain(text) => Some(text.clone()),
+            AudienceValue::Secret(name) => match self.secrets.newest(&self.store, name) {
+                Ok(secret) => Some(secret.expose().to_owned()),
+                Err(error) => {
+                    tracing::error!(
+                        name,
+                        error = crate::chain(&error),
+                        "an audience is left out"
+                    );
+                    None
+                }
+            },
+        };
+        match audience {
+            Audience::Header { name, value: v } => {
+                Some(AudienceRule::Header(name.clone(), value(v)?))
+            }
+            Audience::Cookie { name, value: v } => {
+                Some(AudienceRule::Cookie(name.clone(), value(v)?))
+            }
+            Audience::Host(_) => None,
+        }
+    }
+
+    /// Notes which rollouts' traffic a table changes.
+    fn note_table(&mut self, before: &Table) {
+        let (now, table) = (self.clock.now(), Arc::clone(&self.table));
+        let changed: Vec<&ServiceTable> = table
+            .services
+            .iter()
+            .filter(|service| !before.services.contains(service))
+            .collect();
+        for service in changed {
+            let was = before.services.iter().find(|was| was.name == service.name);
+            if was.is_none() && !before.services.iter().any(|was| was.cell == service.cell) {
+                self.ledger.reset_service(service.cell);
+            }
+            for account in self.accounts.values_mut() {
+                if account.opening.service == service.name && account.closing.is_none() {
+                    account.note_table(service, now);
+                }
+            }
+        }
+        self.look_at_accounts();
+    }
+
+    /// How long until it is worth looking whether every thread has the newest table.
+    pub(super) fn confirm_pause(&self) -> Option<Duration> {
+        let young = self.published_at.elapsed() < Duration::from_millis(100);
+        let pause = if young { CONFIRM_SOON } else { CONFIRM_LATER };
+        (!self.confirming.is_empty()).then_some(pause)
+    }
+
+    /// Tells the engine which tables every thread of every worker has.
+    pub(super) fn check_confirmed(&mut self) {
+        let confirmed: Vec<Revision> = self
+            .confirming
+            .iter()
+            .copied()
+            .filter(|revision| self.ledger.confirmed(*revision))
+            .collect();
+        for revision in confirmed {
+            self.confirming.remove(&revision);
+            self.queue.push_back(Event::Confirmed { revision });
+            if revision == self.table.revision && self.taking_in == 0 {
+                self.release_unused();
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The proxy's table, made from the state.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use fleet::InstanceView;
+use model::{Audience, ReleaseId, Revision, ServiceName, Share, Strategy};
+use traffic::{Candidate, Cell, Endpoint, HostPattern, Listener, Route, ServiceTable, Table};
+
+use crate::state::{Service, State};
+
+/// A table before it has a revision.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) table: Table,
+    pub(crate) audiences: BTreeMap<usize, Vec<Audience>>,
+}
+
+/// What should be routed now; its revision is that of the newest table.
+pub(crate) fn draft(state: &State) -> Draft {
+    let mut draft = Draft::default();
+    draft.table.revision = state.published.revision();
+    let mut routes = Vec::new();
+    for (name, service) in &state.services {
+        if service.core.pruned || !service.has_traffic() {
+            continue;
+        }
+        let index = draft.table.services.len();
+        routes.extend(public_routes(service, index));
+        draft.table.listeners.extend(internal(service, index));
+        let audiences = audiences(service);
+        if !audiences.is_empty() {
+            draft.audiences.insert(index, audiences);
+        }
+        draft.table.services.push(service_table(name, service));
+    }
+    if let Some(address) = state.server.http {
+        draft
+            .table
+            .listeners
+            .insert(0, Listener { address, routes });
+    }
+    draft
+}
+
+/// The share of the candidate and whether it is reachable at all.
+fn split(service: &Service) -> (Share, bool) {
+    let target = match (&service.running, &service.core.left) {
+        (Some(running), _) => &running.target,
+        (None, Some(left)) => &left.target,
+        (None, None) => return (Share::NONE, false),
+    };
+    let reachable = target.share > Share::NONE || !target.audiences.is_empty();
+    (target.share, reachable)
+}
+
+fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
+    let views = service.fleet.views();
+    let (stable, candidate) = service.sides();
+    let (share, reachable) = split(service);
+    let side = |release: ReleaseId| Candidate {
+        release,
+        endpoints: endpoints(service, &views, release),
+    };
+    let candidate = candidate.filter(|_| reachable).map(side);
+    let (stable, candidate, share) = match (stable, candidate) {
+        (Some(stable), Some(candidate)) => (side(stable), Some(candidate), share),
+        (Some(stable), None) => (side(stable), None, Share::NONE),
+        (None, Some(only)) => (only, None, Share::NONE),
+        (None, None) => (nobody(service), None, Share::NONE),
+    };
+    let rollout = match &service.running {
+        Some(running) => &running.plan.policy,
+        None => &service.policy.rollout,
+    };
+    let moving = match (&service.running, &service.core.left) {
+        (Some(running), _) => Some(running.plan.rollout),
+        (None, left) => left.as_ref().map(|left| left.rollout),
+    };
+    ServiceTable {
+        name: name.clone(),
+        cell: Cell(service.core.cell),
+        rollout: moving.filter(|_| candidate.is_some()),
+        stable,
+        candidate,
+        share,
+        affinity: rollout.affinity.clone(),
+        stick_to_instance: rollout.stick_to_instance,
+        audiences: Vec::new(),
+        limits: service.policy.limits.clone(),
+    }
+}
+
+/// No release has traffic: requests wait, and then are told so.
+fn nobody(service: &Service) -> Candidate {
+    let newest = service.releases.keys().next_back();
+    Candidate {
+        release: newest.copied().unwrap_or(ReleaseId(0)),
+        endpoints: Vec::new(),
+    }
+}
+
+fn endpoints(service: &Service, views: &[InstanceView], release: ReleaseId) -> Vec<Endpoint> {
+    let routable = views
+        .iter()
+        .filter(|view| view.routable && view.instance.release == release);
+    let endpoint = |view: &InstanceView| {
+        let place = service.places.get(&view.instance)?;
+        Some(Endpoint {
+            instance: view.instance.clone(),
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), place.port?),
+            cell: place.cell,
+        })
+    };
+    routable.filter_map(endpoint).collect()
+}
+
+/// Audiences that the proxy matches within the service's own routes.
+fn audiences(service: &Service) -> Vec<Audience> {
+    let all = match (&service.running, &service.core.left) {
+        (Some(running), _) => &running.target.audiences,
+        (None, Some(left)) => &left.target.audiences,
+        (None, None) => return Vec::new(),
+    };
+    let matched = all.iter().filter(|audience| match audience {
+        Audience::Header { .. } | Audience::Cookie { .. } => true,
+        Audience::Host(_) => false,
+    });
+    matched.cloned().collect()
+}
+
+fn public_routes(service: &Service, index: usize) -> Vec<Route> {
+    let policy = &service.policy;
+    let mut hosts: Vec<(HostPattern, Option<ReleaseId>)> = policy
+        .hosts
+        .iter()
+        .map(|host| (pattern(host), None))
+        .collect();
+    if hosts.is_empty() {
+        hosts.push((HostPattern::Any, None));
+    }
+    hosts.extend(preview(service));
+    let all = ["/".to_owned()];
+    let paths = if policy.paths.is_empty() {
+        &all[..]
+    } else {
+        &policy.paths
+    };
+    let route = |(host, only): (HostPattern, Option<ReleaseId>)| {
+        paths.iter().map(move |path| Route {
+            host: host.clone(),
+            path: path.clone(),
+            service: index,
+            only,
+        })
+    };
+    hosts.into_iter().flat_map(route).collect()
+}
+
+/// The host that leads to the new release alone, before the switch.
+fn preview(service: &Service) -> Option<(HostPattern, Option<ReleaseId>)> {
+    let running = service.running.as_ref()?;
+    let host = running
+        .target
+        .audiences
+        .iter()
+        .find_map(|audience| match audience {
+            Audience::Host(host) => Some(host),
+            Audience::Header { .. } | Audience::Cookie { .. } => None,
+        })?;
+    match running.plan.policy.strategy {
+        Strategy::BlueGreen(_) => Some((pattern(host), Some(running.plan.to))),
+        Strategy::Rolling { .. } | Strategy::Canary { .. } | Strategy::Recreate => None,
+    }
+}
+
+fn pattern(host: &str) -> HostPattern {
+    let host = host.to_ascii_lowercase();
+    match host.strip_prefix("*.") {
+        Some(domain) => HostPattern::Below(domain.to_owned()),
+        None => HostPattern::Exact(host),
+    }
+}
+
+fn internal(service: &Service, index: usize) -> Option<Listener> {
+    let route = Route {
+        host: HostPattern::Any,
+        path: "/".to_owned(),
+        service: index,
+        only: None,
+    };
+    service.core.internal.map(|address| Listener {
+        address,
+        routes: vec![route],
+    })
+}
+
+/// Notes which split each rollout has in the newest table.
+pub(crate) fn note_splits(state: &mut State) {
+    for running in state
+        .services
+        .values_mut()
+        .filter_map(|s| s.running.as_mut())
+    {
+        let target = &running.target;
+        running.routed = Some((target.share, target.audiences.clone()));
+    }
+}
+
+/// Gives the draft the revision `next` and notes which services and instances it concerns.
+pub(crate) fn adopt(state: &mut State, mut draft: Draft, next: Revision) {
+    draft.table.revision = next;
+    for table in &draft.table.services {
+        let old = state.published.table.services.iter();
+        let same = old.clone().any(|old| old == table);
+        let Some(service) = state.services.get_mut(&table.name) else {
+            continue;
+        };
+        if !same {
+            service.routed_since = next;
+        }
+        let sides = [Some(&table.stable), table.candidate.as_ref()];
+        for endpoint in sides.into_iter().flatten().flat_map(|side| &side.endpoints) {
+            if let Some(place) = service.places.get_mut(&endpoint.instance) {
+                place.routed = next;
+            }
+        }
+    }
+    state.published.table = draft.table.into();
+    state.published.audiences = draft.audiences.into();
+}

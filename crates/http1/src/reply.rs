@@ -1,0 +1,84 @@
+//! Responses that the proxy makes itself, marked as its own.
+
+use crate::ascii;
+use crate::exchange::Persist;
+use crate::field;
+use crate::method::{Method, Version};
+
+/// A response that the proxy makes itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ProxyError<'a> {
+    /// The status code.
+    pub status: u16,
+    /// The fixed word of the `X-Gapless-Error` header and the metrics.
+    pub reason: &'a str,
+    /// One sentence for a person, without line ends.
+    pub message: &'a str,
+    /// Seconds for `Retry-After`.
+    pub retry_after_seconds: Option<u32>,
+    /// What becomes of the connection.
+    pub persist: Persist,
+    /// The client's version.
+    pub client: Version,
+    /// The request's method; HEAD gets no body. `Get` when no request was understood.
+    pub method: Method,
+}
+
+/// Appends the whole response to `out`.
+pub fn write_error(error: &ProxyError<'_>, out: &mut Vec<u8>) {
+    assert!(
+        error.reason.bytes().all(ascii::is_token),
+        "a reason is a fixed word"
+    );
+    out.extend_from_slice(b"HTTP/1.1 ");
+    ascii::push_decimal(out, u64::from(error.status));
+    out.push(b' ');
+    out.extend_from_slice(phrase(error.status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    field::write(out, b"x-gapless-error", error.reason.as_bytes());
+    field::write(out, b"content-type", b"text/plain; charset=utf-8");
+    field::write(out, b"cache-control", b"no-store");
+    if let Some(seconds) = error.retry_after_seconds {
+        write_number(out, b"retry-after: ", u64::from(seconds));
+    }
+    write_number(out, b"content-length: ", error.message.len() as u64 + 1);
+    match (error.persist, error.client) {
+        (Persist::Close, _) => field::write(out, b"connection", b"close"),
+        (Persist::KeepAlive, Version::Http10) => field::write(out, b"connection", b"keep-alive"),
+        (Persist::KeepAlive, Version::Http11) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    if error.method != Method::Head {
+        out.extend_from_slice(error.message.as_bytes());
+        out.push(b'\n');
+    }
+}
+
+fn write_number(out: &mut Vec<u8>, name: &[u8], number: u64) {
+    out.extend_from_slice(name);
+    ascii::push_decimal(out, number);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

@@ -1,0 +1,59 @@
+//! Responses that the proxy makes itself.
+
+use http1::{Method, Persist, ProxyError, Version, write_error};
+
+const ERROR: ProxyError<'static> = ProxyError {
+    status: 503,
+    reason: "no-endpoint",
+    message: "no instance of the service is ready",
+    retry_after_seconds: Some(2),
+    persist: Persist::KeepAlive,
+    client: Version::Http11,
+    method: Method::Get,
+};
+
+fn written(error: &ProxyError<'_>) -> String {
+    let mut out = Vec::new();
+    write_error(error, &mut out);
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn an_error_is_marked_and_whole() {
+    assert_eq!(
+        written(&ERROR),
+        "HTTP/1.1 503 Service Unavailable\r\n\
+         x-gapless-error: no-endpoint\r\n\
+         content-type: text/plain; charset=utf-8\r\n\
+         cache-control: no-store\r\n\
+         retry-after: 2\r\n\
+         content-length: 36\r\n\
+         \r\n\
+         no instance of the service is ready\n"
+    );
+}
+
+#[test]
+fn head_gets_no_body_and_closing_is_said() {
+    let error = ProxyError {
+        method: Method::Head,
+        persist: Persist::Close,
+        retry_after_seconds: None,
+        ..ERROR
+    };
+    let text = written(&error);
+    assert!(
+        text.ends_with("content-length: 36\r\nconnection: close\r\n\r\n"),
+        "{text}"
+    );
+    assert!(!text.contains("retry-after"));
+}
+
+#[test]
+fn an_old_client_is_told_that_the_connection_goes_on() {
+    let text = written(&ProxyError {
+        client: Version::Http10,
+        ..ERROR
+    });
+    assert!(text.contains("\r\nconnection: keep-alive\r\n"), "{text}");
+}

@@ -1,0 +1,166 @@
+//! Sums over all slots, and what came between two of them.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use traffic::{Effect, Outcome, Phase, Rejected};
+
+use crate::latency::Histogram;
+use crate::layout::{EndpointCell, ServiceCell, SlotHead};
+
+/// Totals of one endpoint since its cell was last reset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CellTotals {
+    /// Bytes of bodies sent to it.
+    pub bytes_to: u64,
+    /// Bytes of bodies it sent.
+    pub bytes_from: u64,
+    /// Outcomes by phase and kind, by their indices.
+    pub outcomes: [[u64; Outcome::COUNT]; Phase::COUNT],
+    /// Latency of whole responses.
+    pub latency: Histogram,
+}
+
+impl CellTotals {
+    /// How many attempts had this outcome in this phase.
+    #[must_use]
+    pub fn outcome(&self, phase: Phase, outcome: Outcome) -> u64 {
+        self.outcomes[phase.index()][outcome.index()]
+    }
+
+    /// Every outcome that was seen, with its phase and count.
+    pub fn seen(&self) -> impl Iterator<Item = (Phase, Outcome, u64)> {
+        Phase::ALL
+            .into_iter()
+            .flat_map(|phase| Outcome::ALL.map(|outcome| (phase, outcome)))
+            .map(|(phase, outcome)| (phase, outcome, self.outcome(phase, outcome)))
+            .filter(|&(_, _, count)| count > 0)
+    }
+
+    /// How many attempts ended, however they did.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        let ended = self
+            .seen()
+            .filter(|(phase, outcome, _)| outcome.effect(*phase) != Effect::None);
+        ended.map(|(_, _, count)| count).sum()
+    }
+
+    /// How many ended attempts meant this for a receipt.
+    #[must_use]
+    pub fn with_effect(&self, wanted: impl Fn(Effect) -> bool) -> u64 {
+        let seen = self
+            .seen()
+            .filter(|(phase, outcome, _)| wanted(outcome.effect(*phase)));
+        seen.map(|(_, _, count)| count).sum()
+    }
+
+    /// Adds another's totals: those of the same release.
+    pub fn add(&mut self, other: &Self) {
+        self.bytes_to += other.bytes_to;
+        self.bytes_from += other.bytes_from;
+        for (mine, theirs) in self.outcomes.iter_mut().zip(&other.outcomes) {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine += theirs;
+            }
+        }
+        self.latency.add(&other.latency);
+    }
+
+    /// What came since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut window = self.clone();
+        window.bytes_to = self.bytes_to.saturating_sub(earlier.bytes_to);
+        window.bytes_from = self.bytes_from.saturating_sub(earlier.bytes_from);
+        for (mine, theirs) in window.outcomes.iter_mut().zip(&earlier.outcomes) {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine = mine.saturating_sub(*theirs);
+            }
+        }
+        window.latency = self.latency.since(&earlier.latency);
+        window
+    }
+
+    pub(crate) fn add_cell(&mut self, cell: &EndpointCell) {
+        self.bytes_to += cell.bytes_to.load(Relaxed);
+        self.bytes_from += cell.bytes_from.load(Relaxed);
+        for (mine, theirs) in self.outcomes.iter_mut().zip(&cell.outcomes) {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine += theirs.load(Relaxed);
+            }
+        }
+        for (bucket, count) in cell.latency.iter().enumerate() {
+            self.latency.add_to(bucket, count.load(Relaxed));
+        }
+    }
+}
+
+/// Totals of one service since its cell was last reset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServiceTotals {
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Users moved back because the candidate had no ready endpoint.
+    pub moved_back: u64,
+    /// Requests that waited for an endpoint in a worker that died.
+    pub killed_waiting: u64,
+    /// Requests that the proxy answered itself, by the reason's index.
+    pub rejected: [u64; Rejected::COUNT],
+}
+
+impl ServiceTotals {
+    /// How many requests the proxy answered itself for this reason.
+    #[must_use]
+    pub fn rejected(&self, reason: Rejected) -> u64 {
+        self.rejected[reason.index()]
+    }
+
+    /// What came since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut window = *self;
+        window.requests = self.requests.saturating_sub(earlier.requests);
+        window.moved_back = self.moved_back.saturating_sub(earlier.moved_back);
+        window.killed_waiting = self.killed_waiting.saturating_sub(earlier.killed_waiting);
+        for (mine, theirs) in window.rejected.iter_mut().zip(&earlier.rejected) {
+            *mine = mine.saturating_sub(*theirs);
+        }
+        window
+    }
+}
+
+impl ServiceTotals {
+    pub(crate) fn add_cell(&mut self, cell: &ServiceCell) {
+        self.requests += cell.requests.load(Relaxed);
+        self.moved_back += cell.moved_back.load(Relaxed);
+        self.killed_waiting += cell.killed_waiting.load(Relaxed);
+        for (mine, theirs) in self.rejected.iter_mut().zip(&cell.rejected) {
+            *mine += theirs.load(Relaxed);
+        }
+    }
+}
+
+/// What belongs to no service, over all threads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SlotTotals {
+    /// Client connections now.
+    pub connections: u64,
+    /// Connections whose next request was read in part, now.
+    pub reading: u64,
+    /// Connections with a request read in part when their worker died.
+    pub killed_reading: u64,
+    /// Requests that the proxy answered itself before they reached a service, by the
+    /// reason's index.
+    pub rejected: [u64; Rejected::COUNT],
+}
+
+impl SlotTotals {
+    pub(crate) fn add_head(&mut self, head: &SlotHead) {
+        self.connections += u64::from(head.connections.load(Relaxed));
+        self.reading += u64::from(head.reading.load(Relaxed));
+        self.killed_reading += head.killed_reading.load(Relaxed);
+        for (mine, theirs) in self.rejected.iter_mut().zip(&head.rejected) {
+            *mine += theirs.load(Relaxed);
+        }
+    }
+}

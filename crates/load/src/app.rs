@@ -1,0 +1,181 @@
+//! The small program of the demonstration: says which release it is, and can be broken on purpose.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, channel::Channel};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How the program is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Not at all.
+    None,
+    /// Every answer takes 400 ms.
+    Latency,
+    /// One answer in three is a 500.
+    Errors,
+    /// It ends soon after its first request.
+    Crash,
+    /// Requests are never answered; its health is.
+    Hang,
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "latency" => Ok(Self::Latency),
+            "errors" => Ok(Self::Errors),
+            "crash" => Ok(Self::Crash),
+            "hang" => Ok(Self::Hang),
+            other => Err(format!(
+                "`{other}` is none of none, latency, errors, crash, hang"
+            )),
+        }
+    }
+}
+
+/// What the program is told.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The loopback port to listen on.
+    pub port: u16,
+    /// What it says it is, in the header `X-Release` and the body.
+    pub release: String,
+    /// How it is broken.
+    pub fault: Fault,
+}
+
+/// Serves until SIGTERM, then returns at once, whatever is open: a program that finishes nothing
+/// by itself is the harder case for whoever stops it.
+///
+/// # Errors
+///
+/// When the port cannot be bound or no runtime can be made.
+pub fn run(app: App) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(app))
+}
+
+async fn serve(app: App) -> std::io::Result<()> {
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, app.port))).await?;
+    let mut stop = signal(SignalKind::terminate())?;
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            _ = stop.recv() => return Ok(()),
+        };
+        // Only delays small answers when it fails.
+        let _ = stream.set_nodelay(true);
+        let app = app.clone();
+        let service = hyper::service::service_fn(move |request| answer(app.clone(), request));
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        // An error here is a client that left.
+        tokio::spawn(connection);
+    }
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let health = request.uri().path() == "/healthz";
+    match app.fault {
+        Fault::None | Fault::Errors => {}
+        Fault::Latency if !health => tokio::time::sleep(Duration::from_millis(400)).await,
+        Fault::Hang if !health => std::future::pending().await,
+        Fault::Crash if !health => {
+            tokio::spawn(async {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                std::process::exit(1);
+            });
+        }
+        Fault::Latency | Fault::Hang | Fault::Crash => {}
+    }
+    let mut response = match request.uri().path() {
+        "/healthz" => text("ok\n".to_owned()),
+        "/events" => events(&app),
+        "/socket" => socket(request),
+        _ => plain(&app, request).await,
+    };
+    if let Ok(release) = HeaderValue::from_str(&app.release) {
+        response.headers_mut().insert("x-release", release);
+    }
+    Ok(response)
+}
+
+/// Reads the whole body, so that an upload is counted to its end.
+async fn plain(app: &App, request: Request<Incoming>) -> Response<Body> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static SERVED: AtomicU64 = AtomicU64::new(0);
+    let bytes = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes().len(),
+        Err(_) => 0,
+    };
+    let mut response = text(format!("{} received {bytes} bytes\n", app.release));
+    if app.fault == Fault::Errors && SERVED.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    response
+}
+
+fn text(body: String) -> Response<Body> {
+    Response::new(Full::new(Bytes::from(body)).boxed())
+}
+
+fn events(app: &App) -> Response<Body> {
+    let (mut send, body) = Channel::<Bytes, Infallible>::new(1);
+    let line = Bytes::from(format!("data: {}\n\n", app.release));
+    tokio::spawn(async move {
+        while send.send(Frame::data(line.clone())).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let mut response = Response::new(body.boxed());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
+}
+
+/// Echoes bytes after the handshake of a WebSocket (the example key of RFC 6455, section 1.3).
+fn socket(request: Request<Incoming>) -> Response<Body> {
+    tokio::spawn(async move {
+        let Ok(upgraded) = hyper::upgrade::on(request).await else {
+            return;
+        };
+        let mut stream = TokioIo::new(upgraded);
+        let mut buffer = [0; 1024];
+        while let Ok(count) = stream.read(&mut buffer).await {
+            if count == 0 || stream.write_all(&buffer[..count]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut response = text(String::new());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(
+        "sec-websocket-accept",
+        HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    );
+    response
+}

@@ -1,0 +1,200 @@
+//! The open-loop client.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use crate::exchange::{Failure, exchange, is_open};
+use crate::tally::Tally;
+
+/// How requests use connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mix {
+    /// Every one on a connection kept open for the next.
+    KeepAlive,
+    /// Every other one on a fresh connection that is closed after it.
+    HalfFresh,
+}
+
+/// What to send where, and how often.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Where to.
+    pub address: SocketAddr,
+    /// The `Host` header.
+    pub host: String,
+    /// The path.
+    pub path: String,
+    /// Requests a second, sent when due whatever became of earlier ones.
+    pub rate: u32,
+    /// How connections are used.
+    pub mix: Mix,
+    /// How long one request may take.
+    pub patience: Duration,
+}
+
+/// The most requests that may be open at once; more are not begun, so that a dead server
+/// cannot exhaust this machine.
+const OPEN_MAX: usize = 4_000;
+
+/// A load that runs until it is stopped.
+pub struct Running {
+    shared: Rc<Shared>,
+    ticking: JoinHandle<()>,
+}
+
+struct Shared {
+    load: Load,
+    idle: RefCell<Vec<TcpStream>>,
+    tally: RefCell<Tally>,
+    open: Cell<usize>,
+    paused: Cell<bool>,
+}
+
+impl Load {
+    /// Starts sending on the present thread's `LocalSet`.
+    #[must_use]
+    pub fn start(self) -> Running {
+        let shared = Rc::new(Shared {
+            load: self,
+            idle: RefCell::default(),
+            tally: RefCell::default(),
+            open: Cell::new(0),
+            paused: Cell::new(false),
+        });
+        let ticking = tokio::task::spawn_local(tick(Rc::clone(&shared)));
+        Running { shared, ticking }
+    }
+
+    /// Sends for `span` on a runtime of its own and returns the account.
+    ///
+    /// # Errors
+    ///
+    /// When no runtime can be made.
+    pub fn run_for(self, span: Duration) -> std::io::Result<Tally> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let tally = LocalSet::new().block_on(&runtime, async {
+            let running = self.start();
+            sleep(span).await;
+            running.stop().await
+        });
+        Ok(tally)
+    }
+}
+
+impl Running {
+    /// The account once every request begun so far has ended: nothing is begun meanwhile, so
+    /// that the sum of the ends is exactly what was sent.
+    pub async fn settled(&self) -> Tally {
+        self.shared.paused.set(true);
+        while self.shared.open.get() > 0 {
+            sleep(Duration::from_millis(2)).await;
+        }
+        let tally = self.shared.tally.borrow().clone();
+        self.shared.paused.set(false);
+        tally
+    }
+
+    /// Stops sending and returns the account once every open request has ended.
+    pub async fn stop(self) -> Tally {
+        self.ticking.abort();
+        self.settled().await
+    }
+}
+
+async fn tick(shared: Rc<Shared>) {
+    const SLICE: Duration = Duration::from_millis(5);
+    let mut ticks = interval(SLICE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let begin = Instant::now();
+    let mut sent = 0;
+    loop {
+        ticks.tick().await;
+        let due = begin.elapsed().as_micros() * u128::from(shared.load.rate) / 1_000_000;
+        if shared.paused.get() {
+            sent = due;
+        }
+        while sent < due {
+            sent += 1;
+            if shared.open.get() < OPEN_MAX {
+                let fresh = shared.load.mix == Mix::HalfFresh && sent % 2 == 0;
+                tokio::task::spawn_local(one(Rc::clone(&shared), fresh));
+            }
+        }
+    }
+}
+
+async fn one(shared: Rc<Shared>, fresh: bool) {
+    shared.open.set(shared.open.get() + 1);
+    shared.tally.borrow_mut().sent += 1;
+    let begin = Instant::now();
+    let ended = timeout(shared.load.patience, send(&shared, fresh)).await;
+    let elapsed = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut tally = shared.tally.borrow_mut();
+    tally.longest_ms = tally.longest_ms.max(elapsed);
+    let failure = match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(failure)) => Some(failure),
+        Err(_) => Some(Failure::Timeout),
+    };
+    if let Some(failure) = failure {
+        *tally.failures.entry(failure).or_default() += 1;
+    }
+    shared.open.set(shared.open.get() - 1);
+}
+
+async fn send(shared: &Shared, fresh: bool) -> Result<(), Failure> {
+    let load = &shared.load;
+    let connection = if fresh { "Connection: close\r\n" } else { "" };
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\n{connection}\r\n",
+        load.path, load.host
+    );
+    let mut stream = match (fresh, idle(shared)) {
+        (false, Some(stream)) => stream,
+        (true, _) | (false, None) => {
+            let stream = TcpStream::connect(load.address)
+                .await
+                .map_err(|_| Failure::Refused)?;
+            // Small requests must not wait for an acknowledgement; a failure only delays them.
+            let _ = stream.set_nodelay(true);
+            stream
+        }
+    };
+    let answer = exchange(&mut stream, request.as_bytes()).await?;
+    if answer.keep && !fresh {
+        shared.idle.borrow_mut().push(stream);
+    }
+    let mut tally = shared.tally.borrow_mut();
+    *tally.responses.entry(answer.status).or_default() += 1;
+    let who = match answer.proxy_error {
+        Some(reason) => format!("proxy:{reason}"),
+        None => answer.release.unwrap_or_else(|| "unknown".to_owned()),
+    };
+    let account = if answer.status >= 500 {
+        &mut tally.errors
+    } else {
+        &mut tally.by_release
+    };
+    *account.entry(who).or_default() += 1;
+    Ok(())
+}
+
+/// The most recently used idle connection that is still open; closed ones are dropped, as any
+/// client does before it sends.
+fn idle(shared: &Shared) -> Option<TcpStream> {
+    let mut idle = shared.idle.borrow_mut();
+    while let Some(stream) = idle.pop() {
+        if is_open(&stream) {
+            return Some(stream);
+        }
+    }
+    None
+}

@@ -1,0 +1,165 @@
+//! What a person can tell the engine, and why it may be refused.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Epoch, InstanceId, Policy, Release, ReleaseId, RolloutId, ServiceName};
+
+/// A command of a person to the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Roll out releases.
+    Deploy(Deploy),
+    /// End the present step's wait; `full`: all of them. Never a gate, a failed check or missing capacity.
+    Promote {
+        /// Which service.
+        service: ServiceName,
+        /// All waits that follow, too.
+        full: bool,
+    },
+    /// Freeze the running rollout.
+    Hold {
+        /// Which service.
+        service: ServiceName,
+    },
+    /// Go on after a hold.
+    Resume {
+        /// Which service.
+        service: ServiceName,
+    },
+    /// Pass the gate that the rollout waits at.
+    Approve {
+        /// Which service.
+        service: ServiceName,
+    },
+    /// End the running rollout and return to the release it began from.
+    Abort {
+        /// Which service.
+        service: ServiceName,
+    },
+    /// Start a new rollout to an earlier release.
+    Rollback {
+        /// Which service.
+        service: ServiceName,
+        /// `None`: the release that was active before.
+        release: Option<ReleaseId>,
+    },
+    /// Override `replicas` until that line of the file changes.
+    Scale {
+        /// Which service.
+        service: ServiceName,
+        /// So many.
+        replicas: u32,
+    },
+    /// Replace every instance by a fresh one of the same release.
+    Restart {
+        /// Which service.
+        service: ServiceName,
+    },
+    /// Replace one instance by a fresh one.
+    Drain {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// Drain and stop all instances; the routes answer 503.
+    Stop {
+        /// Which service.
+        service: ServiceName,
+    },
+}
+
+/// One deploy: every service whose release or policy the file changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deploy {
+    /// The address of the HTTP listener, already bound.
+    pub http: SocketAddr,
+    /// The range that instances' ports are taken from, both ends included.
+    pub ports: (u16, u16),
+    /// The services in the file's order.
+    pub services: Vec<DeployService>,
+    /// Services that are gone from the file and are to be stopped and forgotten.
+    pub prune: Vec<ServiceName>,
+    /// Whether running rollouts are aborted in favour of this one.
+    pub supersede: bool,
+}
+
+/// One service of a deploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployService {
+    /// Its name.
+    pub service: ServiceName,
+    /// The policy, in force at once.
+    pub policy: Policy,
+    /// The service's own loopback address through the proxy, already bound; `None` without a port.
+    pub internal: Option<SocketAddr>,
+    /// What is rolled out; `None`: only the policy is applied.
+    pub release: Option<Release>,
+    /// Roll out even what is active already.
+    pub force: bool,
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "refusal", rename_all = "snake_case")]
+pub enum Refusal {
+    /// Another rollout of the service is active.
+    #[error("rollout {rollout} of `{service}` is active")]
+    Active {
+        /// The service.
+        service: ServiceName,
+        /// Its rollout.
+        rollout: RolloutId,
+    },
+    /// The service has no active rollout.
+    #[error("`{service}` has no active rollout")]
+    NoRollout {
+        /// The service.
+        service: ServiceName,
+    },
+    /// The rollout cannot do that now.
+    #[error("{reason}")]
+    NotNow {
+        /// Why.
+        reason: String,
+    },
+    /// There is no such service.
+    #[error("there is no service `{service}`")]
+    NoService {
+        /// The name asked for.
+        service: ServiceName,
+    },
+    /// There is no such release, or it was pruned.
+    #[error("`{service}` has no release {release}")]
+    NoRelease {
+        /// The service.
+        service: ServiceName,
+        /// The release asked for.
+        release: ReleaseId,
+    },
+    /// There is no earlier release to go back to.
+    #[error("`{service}` has no earlier release to go back to")]
+    NoEarlier {
+        /// The service.
+        service: ServiceName,
+    },
+    /// There is no such instance.
+    #[error("there is no instance `{instance}`")]
+    NoInstance {
+        /// The instance asked for.
+        instance: InstanceId,
+    },
+    /// The journal cannot be written, so nothing new is begun.
+    #[error("the journal cannot be written: {error}")]
+    Journal {
+        /// What the write said.
+        error: String,
+    },
+    /// Another worker holds control.
+    #[error("another worker holds control since epoch {}", epoch.0)]
+    Fenced {
+        /// Its epoch.
+        epoch: Epoch,
+    },
+}

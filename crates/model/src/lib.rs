@@ -1,0 +1,118 @@
+//! Nouns of Gapless: ids, weights, timestamps and the validated configuration.
+//!
+//! Every other room speaks in these types. They hold no behaviour beyond their
+//! own invariants: what is built is valid, and serialises to the same value.
+
+mod argv;
+mod command;
+mod id;
+mod outcome;
+mod policy;
+mod receipt;
+mod release;
+mod share;
+mod time;
+mod waiting;
+
+pub use argv::{VariableError, variables};
+pub use command::{Command, Deploy, DeployService, Refusal};
+pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
+pub use outcome::{JobKind, Outcome, RolloutKind};
+pub use policy::{
+    Affinity, Audience, AudienceValue, Blue, Check, Count, Limit, Metric, OnFail, OnNoData, Policy,
+    ProxyLimits, RolloutPolicy, Step, Strategy,
+};
+pub use receipt::{
+    ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, Receipt, RejectedRequests, Waited,
+};
+pub use release::{
+    Argv, Digest, DigestError, Health, Limits, Port, Probe, Release, ReleaseSpec, Secret, Stop,
+};
+pub use share::{Share, ShareError};
+pub use time::Time;
+pub use waiting::WaitingOn;
+
+/// A whole `gapless.toml`, checked: what one deploy sends to the server.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Project {
+    /// The project's name.
+    pub name: String,
+    /// What the server listens on.
+    pub server: ServerConfig,
+    /// Every service, by name.
+    pub services: std::collections::BTreeMap<ServiceName, Service>,
+}
+
+/// Addresses and limits of the server as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ServerConfig {
+    /// The address of the HTTP listener.
+    pub http: std::net::SocketAddr,
+    /// How many releases of each service are kept, the active and previous ones beside.
+    pub keep_releases: u32,
+    /// The range that instances' ports are taken from, both ends included.
+    pub ports: (u16, u16),
+}
+
+/// One service as configured: what a release is made of, and the policy.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Service {
+    /// The path of the artefact as written, relative to the configuration file.
+    pub artifact: String,
+    /// The parts of the release that the file alone decides.
+    pub template: ReleaseTemplate,
+    /// Everything that is in force at once and never moved back.
+    pub policy: Policy,
+}
+
+/// A release before its artefact is stored and its secrets' versions are known.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ReleaseTemplate {
+    /// What is run.
+    pub run: Argv,
+    /// Which port the program listens on.
+    pub port: Port,
+    /// Plain environment variables.
+    pub env: std::collections::BTreeMap<String, String>,
+    /// Names of the secrets that the program gets.
+    pub secrets: Vec<String>,
+    /// How readiness and liveness are found out; `None` only for services without a port.
+    pub health: Option<Health>,
+    /// How long open requests may take once an instance is drained.
+    pub drain: std::time::Duration,
+    /// How the program is stopped.
+    pub stop: Stop,
+    /// The user the program runs as; `None`: the server's own.
+    pub user: Option<String>,
+    /// Resource limits.
+    pub limits: Limits,
+}
+
+impl ReleaseTemplate {
+    /// Completes the template with the stored artefact and the secrets' versions.
+    ///
+    /// `versions` must name every secret of the template; others are ignored.
+    #[must_use]
+    pub fn complete(
+        &self,
+        artifact: Digest,
+        versions: &std::collections::BTreeMap<String, u32>,
+    ) -> ReleaseSpec {
+        let secrets = self.secrets.iter().filter_map(|name| {
+            let version = *versions.get(name)?;
+            Some((name.clone(), Secret { version }))
+        });
+        ReleaseSpec {
+            artifact,
+            run: self.run.clone(),
+            port: self.port,
+            env: self.env.clone(),
+            secrets: secrets.collect(),
+            health: self.health.clone(),
+            drain: self.drain,
+            stop: self.stop.clone(),
+            user: self.user.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+}

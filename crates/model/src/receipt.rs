@@ -1,0 +1,191 @@
+//! The account of what a rollout did to users.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Outcome, RolloutId, ServiceName};
+
+/// The account of one rollout; its JSON form is stable (`"v": 1`).
+///
+/// `None` in a figure means "not measured", never 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The version of this form, 1.
+    pub v: u32,
+    /// Always `receipt`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The service.
+    pub service: ServiceName,
+    /// The release it began from, `v41`; `None` on a first deploy.
+    pub from: Option<String>,
+    /// The release it moved to, `v42`.
+    pub to: String,
+    /// The label of the release it moved to.
+    pub label: Option<String>,
+    /// `rolling`, `blue_green`, `canary`, `recreate` or `rollback`.
+    pub strategy: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it ended so.
+    pub reason: String,
+    /// When it began, as RFC 3339 in UTC.
+    pub started: String,
+    /// Requests that arrived from its first action to 1 s after its last.
+    pub requests: Option<u64>,
+    /// Requests lost because of the rollout, as DESIGN defines them.
+    pub lost: Option<u64>,
+    /// The same by reason.
+    pub lost_by_reason: BTreeMap<Lost, u64>,
+    /// 5xx, truncated or no answer from instances not yet told to stop.
+    pub failed_by_release: Option<u64>,
+    /// Requests and tunnels ended at the drain limit or open in a worker when it died.
+    pub cut: Option<u64>,
+    /// Connections that the listeners refused.
+    pub refused: Option<u64>,
+    /// The longest time in which a request waited and no response began, in milliseconds.
+    pub longest_gap_ms: Option<u64>,
+    /// The same over the window before.
+    pub longest_gap_before_ms: Option<u64>,
+    /// Latency before, during and after.
+    pub latency_ms: LatencyWindows,
+    /// Figures by release, `v41`.
+    pub by_release: BTreeMap<String, ByRelease>,
+    /// Requests answered by the proxy itself, by reason.
+    pub rejected: RejectedRequests,
+    /// Users moved back from the new release because it had no ready endpoint.
+    pub moved_back: u64,
+    /// From its begin to its end.
+    pub seconds: f64,
+    /// From the command to the first published share of the new release; `None`: never.
+    pub first_cutover_seconds: Option<f64>,
+    /// From the command to the last publication.
+    pub last_cutover_seconds: Option<f64>,
+    /// What it waited for, and how long.
+    pub waited: Vec<Waited>,
+    /// Every instance it started or stopped.
+    pub instances: Vec<InstanceTimes>,
+}
+
+/// Why a request was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    /// No endpoint was ready.
+    NoEndpoint,
+    /// The connection to a drained or stopped endpoint failed.
+    Connect,
+    /// The endpoint closed before a whole response head.
+    NoResponse,
+    /// The response ended before its end.
+    Truncated,
+    /// A drained or stopped endpoint answered 502, 503 or 504.
+    Unavailable,
+    /// The listener's queue was full.
+    Refused,
+    /// The cause is unknown.
+    Unknown,
+}
+
+/// Requests answered by the proxy itself, by reason.
+pub type RejectedRequests = BTreeMap<String, u64>;
+
+/// Latency of whole responses in three windows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyWindows {
+    /// Up to 60 s before the rollout.
+    pub before: Option<Latency>,
+    /// During the rollout.
+    pub during: Option<Latency>,
+    /// Up to 30 s after it; `None` in the line printed at its end.
+    pub after: Option<Latency>,
+}
+
+/// Two percentiles in microseconds, printed as milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "LatencyMillis", into = "LatencyMillis")]
+pub struct Latency {
+    /// The median in microseconds.
+    pub p50_micros: u64,
+    /// The 99th percentile in microseconds.
+    pub p99_micros: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LatencyMillis {
+    p50: f64,
+    p99: f64,
+}
+
+impl From<Latency> for LatencyMillis {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "latencies are far below 2^52 microseconds"
+    )]
+    fn from(latency: Latency) -> Self {
+        Self {
+            p50: latency.p50_micros as f64 / 1e3,
+            p99: latency.p99_micros as f64 / 1e3,
+        }
+    }
+}
+
+impl From<LatencyMillis> for Latency {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and figures are small and positive"
+    )]
+    fn from(millis: LatencyMillis) -> Self {
+        Self {
+            p50_micros: (millis.p50 * 1e3).round() as u64,
+            p99_micros: (millis.p99 * 1e3).round() as u64,
+        }
+    }
+}
+
+/// Figures of one release during the rollout.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByRelease {
+    /// Requests sent to it.
+    pub requests: u64,
+    /// Whole responses by class, `2xx`.
+    pub responses: BTreeMap<String, u64>,
+    /// Errors the proxy made for it, by reason.
+    pub errors: BTreeMap<String, u64>,
+    /// 5xx, truncated or no answer while not told to stop.
+    pub failed: u64,
+    /// Attempts that failed and were retried elsewhere.
+    pub retried: u64,
+    /// Latency of its whole responses.
+    pub latency_ms: Option<Latency>,
+}
+
+/// Something waited for, and how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// The kind: `ready`, `drain`, `gate`, …
+    pub on: String,
+    /// How long in all.
+    pub ms: u64,
+}
+
+/// The times of one instance, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceTimes {
+    /// Which, `web-v42-7`.
+    pub instance: String,
+    /// Its release, `v42`.
+    pub release: String,
+    /// From the order to the running process.
+    pub start_ms: Option<u64>,
+    /// From the running process to ready.
+    pub ready_ms: Option<u64>,
+    /// From drained to its last request.
+    pub drain_ms: Option<u64>,
+    /// From the signal to its exit.
+    pub stop_ms: Option<u64>,
+}

@@ -1,0 +1,123 @@
+//! Takes connections off the listening sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use socket2::{Socket, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+use crate::client::Client;
+use crate::serve;
+use crate::thread::Thread;
+
+/// How long to wait when there is no descriptor for another connection; the connection waits
+/// in the socket meanwhile.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// After this silence the kernel asks whether a client is still there, since a tunnel may be
+/// silent for as long as it likes.
+const SILENCE: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+/// Where connections come in.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    /// The address that the table's listener has.
+    pub(crate) address: SocketAddr,
+    /// The same as text: the host of requests that name none.
+    pub(crate) host: String,
+}
+
+/// The tasks that accept.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    thread: Rc<Thread>,
+    tasks: Vec<(SocketAddr, AbortHandle)>,
+}
+
+impl Listeners {
+    pub(crate) fn new(thread: Rc<Thread>) -> Self {
+        Self {
+            thread,
+            tasks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, address: SocketAddr, socket: OwnedFd) {
+        match prepared(socket) {
+            Ok(listener) => {
+                let task = accept(Rc::clone(&self.thread), address, listener);
+                self.tasks
+                    .push((address, tokio::task::spawn_local(task).abort_handle()));
+            }
+            Err(error) => tracing::error!(%address, %error, "cannot accept on a listening socket"),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, address: SocketAddr) {
+        self.tasks.retain(|(there, task)| {
+            let stays = *there != address;
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+    }
+
+    pub(crate) fn remove_all(&mut self) {
+        self.tasks.drain(..).for_each(|(_, task)| task.abort());
+    }
+}
+
+/// A listening socket whose connections are made as we want them: options are inherited.
+fn prepared(socket: OwnedFd) -> io::Result<TcpListener> {
+    let socket = Socket::from(socket);
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(SILENCE)
+            .with_interval(ASK_AGAIN),
+    )?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) {
+    let entrance = Rc::new(Entrance {
+        address,
+        host: address.to_string(),
+    });
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => begin(&thread, &entrance, stream, peer),
+            Err(error) if is_exhaustion(&error) => {
+                tracing::warn!(%address, %error, "no descriptor for another connection");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+            Err(error) => {
+                tracing::debug!(%address, %error, "a connection ended before it was accepted")
+            }
+        }
+    }
+}
+
+fn begin(thread: &Rc<Thread>, entrance: &Rc<Entrance>, stream: TcpStream, peer: SocketAddr) {
+    let client = Client::new(Rc::clone(thread), Rc::clone(entrance), stream, peer);
+    if client.over_limit() > 0 {
+        tokio::task::spawn_local(serve::shed(client));
+    } else {
+        tokio::task::spawn_local(serve::serve(client));
+    }
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+        .iter()
+        .any(|errno| code == Some(errno.raw_os_error()))
+}

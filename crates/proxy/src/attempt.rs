@@ -1,0 +1,262 @@
+//! Answers a request: attempts at endpoints until one has its outcome.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use http1::{BodyRelay, Forwarded, PeerTrust, Persist, RewriteRequest, Tunnel, UpstreamSide};
+use tokio::net::TcpStream;
+use traffic::{Outcome, Progress, Rejected};
+
+use crate::claim::{Claim, Connection};
+use crate::client::{After, Client};
+use crate::clock::{micros, now_micros};
+use crate::exchange::Exchange;
+use crate::flow::Hold;
+use crate::pool::{Place, connect, poll_connected};
+use crate::relay::{End, Failure, Relay};
+use crate::visit::{Admission, Turned, Visit};
+use crate::watch::TICK;
+
+impl Failure {
+    fn rejected(self) -> Rejected {
+        match self {
+            Self::Connect => Rejected::Connect,
+            Self::NoResponse => Rejected::NoResponse,
+            Self::BadResponse => Rejected::BadResponse,
+            Self::Timeout => Rejected::Timeout,
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Connect => Outcome::ConnectFailed,
+            Self::NoResponse => Outcome::NoResponse,
+            Self::BadResponse => Outcome::BadResponse,
+            Self::Timeout => Outcome::Timeout,
+        }
+    }
+
+    /// The outcome of an attempt after which another one follows.
+    fn outcome_repeated(self) -> Outcome {
+        match self {
+            Self::Connect => Outcome::ConnectRepeated,
+            Self::NoResponse => Outcome::NoResponseRepeated,
+            Self::BadResponse | Self::Timeout => self.outcome(),
+        }
+    }
+}
+
+/// How an attempt ended.
+enum Attempted {
+    /// With the request's outcome.
+    Over(After),
+    /// With this failure, which may not be the last word; the claim has not ended.
+    Failed(Claim, Failure, Progress),
+    /// With an answer of ours.
+    Rejected(Rejected),
+}
+
+/// Answers a request whose head was read.
+pub(crate) async fn answer(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    visit: &mut Visit,
+) -> After {
+    let mut claim = match visit.admitted(client, exchange).await {
+        Ok(claim) => claim,
+        Err(Turned::Gone) => return After::Gone,
+        Err(Turned::Away(rejected)) => return client.reject(exchange, visit, rejected).await,
+    };
+    client.set_reading(false);
+    prepare(client, exchange);
+    loop {
+        let (failed, failure, progress) = match attempt(client, exchange, visit, claim).await {
+            Attempted::Over(after) => return after,
+            Attempted::Rejected(rejected) => return client.reject(exchange, visit, rejected).await,
+            Attempted::Failed(claim, failure, progress) => (claim, failure, progress),
+        };
+        match again(client, exchange, visit, (&failed, progress)) {
+            Some(next) => {
+                failed.end(failure.outcome_repeated());
+                exchange.again();
+                claim = next;
+            }
+            None => {
+                failed.end(failure.outcome());
+                return client.reject(exchange, visit, failure.rejected()).await;
+            }
+        }
+    }
+}
+
+/// Writes the request's head for the endpoint. The same bytes serve every attempt.
+fn prepare(client: &Client, exchange: &mut Exchange) {
+    let up = &mut exchange.up;
+    http1::write_request(&exchange.request, &rewrite(client), &mut up.out);
+    up.hold = Hold::Everything;
+}
+
+fn rewrite(client: &Client) -> RewriteRequest<'_> {
+    RewriteRequest {
+        forwarded: Forwarded {
+            client: &client.peer_text,
+            proto: "http",
+            trust: PeerTrust::Untrusted,
+        },
+        default_host: &client.entrance.host,
+        request_id: None,
+        tunnel: Tunnel::Offered,
+        persist: Persist::KeepAlive,
+    }
+}
+
+/// Claims an endpoint for another attempt, if one may be made.
+fn again(
+    client: &Client,
+    exchange: &Exchange,
+    visit: &mut Visit,
+    (failed, progress): (&Claim, Progress),
+) -> Option<Claim> {
+    if !visit.may_repeat(progress, exchange.up.hold) {
+        return None;
+    }
+    if failed.connection == Connection::New {
+        visit.note_failed(failed.place.cell);
+    }
+    match visit.admit(client, &exchange.request) {
+        Admission::Claimed(claim) => Some(claim),
+        Admission::Wait | Admission::Never(_) => None,
+    }
+}
+
+async fn attempt(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    visit: &mut Visit,
+    mut claim: Claim,
+) -> Attempted {
+    let mut upstream = match idle(client, visit, claim.place) {
+        Some(stream) => {
+            claim.connection = Connection::Reused;
+            stream
+        }
+        None => match connected(client, exchange, visit, &claim).await {
+            Ok(stream) => stream,
+            Err(end) => return unfinished(claim, end, false),
+        },
+    };
+    let upstream_side = UpstreamSide::new(&exchange.request, &rewrite(client));
+    let mut relay = Relay {
+        client,
+        upstream: &mut upstream,
+        connection: claim.connection,
+        request: &exchange.request,
+        response: &mut exchange.response,
+        up: &mut exchange.up,
+        down: &mut exchange.down,
+        visit,
+        upstream_side,
+        is_up_broken: false,
+        is_begun: false,
+        is_tunnel: false,
+    };
+    relay.begin();
+    let end = poll_fn(|context| relay.poll(context)).await;
+    let (is_begun, side) = (relay.is_begun, relay.upstream_side);
+    match end {
+        End::Whole => {
+            whole(client, exchange, visit, (claim, upstream, side));
+            Attempted::Over(After::Answered(visit.client_side.next()))
+        }
+        End::Tunnel => {
+            client
+                .thread
+                .writer
+                .count(claim.place.cell, Outcome::TunnelOpened);
+            let outcome = crate::tunnel::carry(client, exchange, visit, &mut upstream).await;
+            claim.end(outcome);
+            Attempted::Over(After::Gone)
+        }
+        end => unfinished(claim, end, is_begun),
+    }
+}
+
+/// An idle connection that may carry the request. The time is rounded up to the next tick.
+fn idle(client: &Client, visit: &Visit, place: Place) -> Option<TcpStream> {
+    let thread = &client.thread;
+    let now = thread.watches.coarse_micros() + micros(TICK);
+    let may = visit.may_use_idle();
+    may.then(|| thread.pool.take(place, visit.method, now))?
+}
+
+/// Connects to the endpoint; the client may leave meanwhile.
+async fn connected(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    visit: &Visit,
+    claim: &Claim,
+) -> Result<TcpStream, End> {
+    const FAILED: End = End::Unanswered(Failure::Connect, Progress::NothingSent);
+    let stream = connect(claim.place.address).map_err(|_| FAILED)?;
+    client.watch.set_deadline_in(visit.limits.connect_timeout);
+    let mut poll = |context: &mut Context<'_>| {
+        match poll_connected(context, &stream) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(FAILED)),
+            Poll::Pending => {}
+        }
+        if client.poll_gone(context, &mut exchange.up.input).is_ready() {
+            Poll::Ready(Err(End::ClientGone))
+        } else if client.watch.is_cut() {
+            Poll::Ready(Err(End::Cut))
+        } else if client.watch.is_overdue() {
+            Poll::Ready(Err(FAILED))
+        } else {
+            Poll::Pending
+        }
+    };
+    poll_fn(&mut poll).await?;
+    Ok(stream)
+}
+
+/// Counts a whole response, and keeps the connection it came on if it can serve again.
+fn whole(
+    client: &Client,
+    exchange: &Exchange,
+    visit: &Visit,
+    (claim, upstream, side): (Claim, TcpStream, UpstreamSide),
+) {
+    let now = now_micros();
+    let thread = &client.thread;
+    let place = claim.place;
+    let payload = |relay: &Option<BodyRelay>| relay.as_ref().map_or(0, BodyRelay::payload_bytes);
+    let (to, from) = (payload(&exchange.up.relay), payload(&exchange.down.relay));
+    thread.writer.bytes(place.cell, to, from);
+    thread
+        .writer
+        .latency(place.cell, now.saturating_sub(visit.arrived_micros));
+    claim.end(Outcome::of_status(exchange.response.status()));
+    if side.may_reuse(exchange.down.input.len()) {
+        thread.keep_upstream(place, upstream, now);
+    }
+}
+
+/// Ends an attempt that brought no whole response.
+fn unfinished(claim: Claim, end: End, is_begun: bool) -> Attempted {
+    let (outcome, attempted) = match end {
+        End::Unanswered(failure, progress) => return Attempted::Failed(claim, failure, progress),
+        End::ClientFault(rejected) if !is_begun => {
+            (Outcome::ClientGone, Attempted::Rejected(rejected))
+        }
+        End::Cut if !is_begun => (Outcome::Cut, Attempted::Rejected(Rejected::Cut)),
+        End::Cut => (Outcome::Cut, Attempted::Over(After::Abort)),
+        End::Truncated => (Outcome::Truncated, Attempted::Over(After::Abort)),
+        End::Garbled => (Outcome::BadResponse, Attempted::Over(After::Abort)),
+        End::Stalled => (Outcome::Timeout, Attempted::Over(After::Abort)),
+        End::ClientFault(_) => (Outcome::ClientGone, Attempted::Over(After::Abort)),
+        End::ClientGone => (Outcome::ClientGone, Attempted::Over(After::Gone)),
+        End::Whole | End::Tunnel => unreachable!("these have their own ends"),
+    };
+    claim.end(outcome);
+    attempted
+}

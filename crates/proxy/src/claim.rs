@@ -1,0 +1,82 @@
+//! What a request holds while it waits for an endpoint and while it is at one.
+
+use std::rc::Rc;
+
+use traffic::{Cell, Outcome};
+
+use crate::pool::Place;
+use crate::thread::Thread;
+use crate::watch::{State, Watch};
+
+/// A place among the requests that wait for an endpoint.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    thread: Rc<Thread>,
+    service: Option<Cell>,
+    pub(crate) number: u32,
+}
+
+impl Waiting {
+    pub(crate) fn new(thread: &Rc<Thread>, service: Option<Cell>) -> Self {
+        let number = service.map_or(0, |service| thread.writer.waiting_begins(service));
+        Self {
+            thread: Rc::clone(thread),
+            service,
+            number,
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(service) = self.service {
+            self.thread.writer.waiting_ends(service);
+        }
+    }
+}
+
+/// A request's right to an endpoint, open in the ledger until it ends with an outcome.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    thread: Rc<Thread>,
+    pub(crate) place: Place,
+    pub(crate) connection: Connection,
+    is_ended: bool,
+}
+
+/// Which connection an attempt uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// One made for it.
+    New,
+    /// One that has carried other requests.
+    Reused,
+}
+
+impl Claim {
+    pub(crate) fn new(thread: &Rc<Thread>, watch: &Watch, place: Place) -> Self {
+        thread.writer.claim(place.cell);
+        watch.set_state(State::At(place.cell));
+        Self {
+            thread: Rc::clone(thread),
+            place,
+            connection: Connection::New,
+            is_ended: false,
+        }
+    }
+
+    /// Ends it.
+    pub(crate) fn end(mut self, outcome: Outcome) {
+        self.is_ended = true;
+        self.thread.writer.end(self.place.cell, outcome);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.is_ended {
+            // The thread itself ends with this request open.
+            self.thread.writer.end(self.place.cell, Outcome::Cut);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! A client's connection from its first byte to its last.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http1::{Next, Refusal};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use crate::accept::Entrance;
+use crate::buffer::{Buffer, Fill};
+use crate::exchange::Exchange;
+use crate::orders::Ending;
+use crate::thread::Thread;
+use crate::visit::Visit;
+use crate::watch::{State, Watch};
+
+/// How long, and how much, is read from a client that was answered before it was heard out,
+/// so that the answer is not lost to a reset.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) thread: Rc<Thread>,
+    pub(crate) entrance: Rc<Entrance>,
+    pub(crate) stream: TcpStream,
+    pub(crate) watch: Watch,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// Its address in text, without the port.
+    pub(crate) peer_text: String,
+    /// How many connections the thread had when this one came.
+    number: u32,
+    reading: bool,
+}
+
+/// How a connection's wait for a head ended.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// It is there.
+    Whole,
+    /// It is none.
+    Refused(Refusal),
+    /// It did not come in time.
+    Late,
+    /// The client is gone, or was let go.
+    Gone,
+}
+
+/// What becomes of a connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The response was whole.
+    Answered(Next),
+    /// There is nobody to say anything to.
+    Gone,
+    /// The response cannot be ended: the client must see that.
+    Abort,
+}
+
+impl Client {
+    pub(crate) fn new(
+        thread: Rc<Thread>,
+        entrance: Rc<Entrance>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Self {
+        let watch = Watch::new(&thread.watches);
+        let number = thread.connection_begins();
+        let peer_text = peer.ip().to_canonical().to_string();
+        Self {
+            thread,
+            entrance,
+            stream,
+            watch,
+            peer,
+            peer_text,
+            number,
+            reading: false,
+        }
+    }
+
+    /// How many connections above the limit there were when this one came, itself included.
+    pub(crate) fn over_limit(&self) -> u32 {
+        self.number.saturating_sub(self.thread.connections_max)
+    }
+
+    /// Notes that a request may be in our hands, or no longer is, without being admitted.
+    pub(crate) fn set_reading(&mut self, reading: bool) {
+        match (self.reading, reading) {
+            (false, true) => self.thread.writer.reading_begins(),
+            (true, false) => self.thread.writer.reading_ends(),
+            (false, false) | (true, true) => {}
+        }
+        self.reading = reading;
+    }
+
+    /// Waits for the next request's first bytes. `None`: the connection is to be closed.
+    pub(crate) async fn first_bytes(&mut self) -> Option<Box<Exchange>> {
+        self.watch.set_state(State::Idle);
+        self.watch
+            .set_deadline_in(self.thread.settings.idle_timeout);
+        poll_fn(|context| self.poll_first_bytes(context)).await
+    }
+
+    fn poll_first_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Box<Exchange>>> {
+        match self.stream.poll_read_ready(context) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(None),
+            Poll::Pending => return self.poll_unasked(),
+        }
+        self.set_reading(true);
+        let mut exchange = self.thread.take_exchange();
+        let fill = exchange
+            .up
+            .input
+            .poll_fill(context, &mut self.stream, &self.thread.blocks);
+        if let Poll::Ready(Ok(Fill::Bytes)) = fill {
+            return Poll::Ready(Some(exchange));
+        }
+        self.thread.give_back_exchange(exchange);
+        self.set_reading(false);
+        match fill {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => self.poll_unasked(),
+        }
+    }
+
+    /// Ends an idle connection when its time has come.
+    fn poll_unasked(&self) -> Poll<Option<Box<Exchange>>> {
+        if self.thread.ending() >= Ending::Closing || self.watch.is_overdue() {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Reads a head, some of which is there.
+    pub(crate) async fn head(&mut self, exchange: &mut Exchange) -> Head {
+        self.watch.set_state(State::Busy);
+        let mut is_timed = false;
+        poll_fn(|context| {
+            loop {
+                match exchange.request.read(exchange.up.input.filled()) {
+                    Ok(Some(bytes)) => {
+                        exchange.up.input.consume(bytes);
+                        return Poll::Ready(Head::Whole);
+                    }
+                    Ok(None) => {}
+                    Err(refusal) => return Poll::Ready(Head::Refused(refusal)),
+                }
+                if !is_timed {
+                    is_timed = true;
+                    self.watch
+                        .set_deadline_in(self.thread.settings.head_timeout);
+                }
+                match exchange
+                    .up
+                    .input
+                    .poll_fill(context, &mut self.stream, &self.thread.blocks)
+                {
+                    Poll::Ready(Ok(Fill::Bytes)) => {}
+                    Poll::Ready(Ok(Fill::Full)) => {
+                        return Poll::Ready(Head::Refused(Refusal::HeadTooLarge));
+                    }
+                    Poll::Ready(Ok(Fill::End) | Err(_)) => return Poll::Ready(Head::Gone),
+                    Poll::Pending if self.watch.is_overdue() => return Poll::Ready(Head::Late),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Looks whether the client has left, and keeps what it sends meanwhile.
+    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>, input: &mut Buffer) -> Poll<()> {
+        loop {
+            match input.poll_fill(context, &mut self.stream, &self.thread.blocks) {
+                Poll::Ready(Ok(Fill::Bytes)) => {}
+                Poll::Ready(Ok(Fill::Full)) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Fill::End) | Err(_)) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Writes what is left to write.
+    pub(crate) async fn flush(&mut self, exchange: &mut Exchange) -> io::Result<()> {
+        poll_fn(
+            |context| match exchange.down.poll_write(context, &mut self.stream) {
+                Poll::Pending if self.watch.is_overdue() => {
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
+                written => written,
+            },
+        )
+        .await
+    }
+
+    /// Reads and throws away the rest of a request's body. False: close instead.
+    pub(crate) async fn discard(&mut self, exchange: &mut Exchange, visit: &mut Visit) -> bool {
+        self.watch
+            .set_deadline_in(self.thread.settings.head_timeout);
+        poll_fn(|context| {
+            loop {
+                if !visit.discard(exchange) {
+                    return Poll::Ready(false);
+                }
+                if exchange.up.is_body_ended() {
+                    return Poll::Ready(true);
+                }
+                match exchange
+                    .up
+                    .input
+                    .poll_fill(context, &mut self.stream, &self.thread.blocks)
+                {
+                    Poll::Ready(Ok(Fill::Bytes)) => {}
+                    Poll::Ready(Ok(Fill::End | Fill::Full) | Err(_)) => return Poll::Ready(false),
+                    Poll::Pending if self.watch.is_overdue() => return Poll::Ready(false),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    /// True if nothing that the client has sent is left unread.
+    pub(crate) fn is_heard_out(&self, exchange: &Exchange) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        exchange.up.is_body_ended()
+            && exchange.up.input.is_empty()
+            && self.stream.poll_read_ready(&mut context).is_pending()
+    }
+
+    /// Closes after a whole response: says so first, then reads on for a while, since a
+    /// close with bytes unread would be a reset that takes the response with it.
+    pub(crate) async fn linger(&mut self, exchange: &mut Exchange) {
+        self.watch.set_state(State::Busy);
+        self.watch.set_deadline_in(LINGER);
+        let mut read = 0;
+        poll_fn(|context| {
+            let _ = Pin::new(&mut self.stream).poll_shutdown(context);
+            loop {
+                read += exchange.up.input.len();
+                exchange.up.forget_input();
+                let is_over = read > LINGER_BYTES_MAX || self.watch.is_overdue();
+                match exchange
+                    .up
+                    .input
+                    .poll_fill(context, &mut self.stream, &self.thread.blocks)
+                {
+                    Poll::Ready(Ok(Fill::Bytes)) if !is_over => {}
+                    Poll::Pending if !is_over => return Poll::Pending,
+                    Poll::Ready(_) | Poll::Pending => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Closes so that the client cannot take what it has for a whole response.
+    pub(crate) fn abort(&self) {
+        // If the kernel refuses, the missing end of the response says the same.
+        let _ = self.stream.set_zero_linger();
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let (Ending::Now, State::At(_)) = (self.thread.ending(), self.watch.state()) {
+            self.abort();
+        }
+        self.set_reading(false);
+        self.thread.connection_ends();
+    }
+}

@@ -1,0 +1,31 @@
+//! The data plane: sockets, HTTP, endpoints.
+//!
+//! [`Proxy::start`] runs one thread per set of listening sockets. Threads share nothing on the
+//! hot path: each has its own runtime, pool of connections and slot of the ledger. Control
+//! speaks to them through [`Proxy`], and hears from them through the ledger alone: a table is
+//! confirmed there, and every request's outcome is counted there.
+//!
+//! A request is matched, and its endpoint chosen and claimed, without a pause in between, so
+//! it is always open in the ledger under the table it was matched with.
+
+mod accept;
+mod attempt;
+mod buffer;
+mod claim;
+mod client;
+mod clock;
+mod exchange;
+mod flow;
+mod orders;
+mod pool;
+mod reject;
+mod relay;
+mod routing;
+mod serve;
+mod start;
+mod thread;
+mod tunnel;
+mod visit;
+mod watch;
+
+pub use start::{Proxy, Settings, StartError, ThreadSetup};

@@ -1,0 +1,126 @@
+//! Idle connections to endpoints, the most recently used first.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http1::Method;
+use rustix::net::RecvFlags;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use traffic::Cell;
+
+use crate::clock::micros;
+
+/// Idle connections to one endpoint that a thread keeps.
+const IDLE_MAX: usize = 256;
+/// How long one is kept without use.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// Where a connection leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) cell: Cell,
+    pub(crate) address: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Idle {
+    stream: TcpStream,
+    address: SocketAddr,
+    since_micros: u64,
+}
+
+/// The idle connections of a thread.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(RefCell<BTreeMap<Cell, Vec<Idle>>>);
+
+impl Pool {
+    /// Takes a connection that may carry a request with `method`.
+    pub(crate) fn take(&self, place: Place, method: Method, now_micros: u64) -> Option<TcpStream> {
+        let mut cells = self.0.borrow_mut();
+        let idle = cells.get_mut(&place.cell)?;
+        while let Some(one) = idle.pop() {
+            let since = Duration::from_micros(now_micros.saturating_sub(one.since_micros));
+            if !http1::may_use_idle(method, since) {
+                // Those below have been idle for longer still.
+                idle.push(one);
+                return None;
+            }
+            let quiet =
+                is_quiet(&one.stream) && (method.is_idempotent() || is_surely_open(&one.stream));
+            if one.address == place.address && quiet {
+                return Some(one.stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for later.
+    pub(crate) fn put(&self, place: Place, stream: TcpStream, now_micros: u64) {
+        let mut cells = self.0.borrow_mut();
+        let idle = cells.entry(place.cell).or_default();
+        if idle.len() < IDLE_MAX {
+            idle.push(Idle {
+                stream,
+                address: place.address,
+                since_micros: now_micros,
+            });
+        }
+    }
+
+    /// Closes the connections to every endpoint that is not kept.
+    pub(crate) fn retain(&self, is_kept: impl Fn(Cell) -> bool) {
+        self.0.borrow_mut().retain(|cell, _| is_kept(*cell));
+    }
+
+    /// Closes what the endpoints have closed, and what nobody has used for long.
+    pub(crate) fn sweep(&self, now_micros: u64) {
+        let oldest = now_micros.saturating_sub(micros(IDLE_TIME));
+        self.0.borrow_mut().retain(|_, idle| {
+            idle.retain(|one| one.since_micros >= oldest && is_quiet(&one.stream));
+            !idle.is_empty()
+        });
+    }
+}
+
+/// True unless the runtime knows that the connection was closed or that bytes have come.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    stream.poll_read_ready(&mut context).is_pending()
+}
+
+/// Asks the kernel instead: for requests that may not be sent twice.
+fn is_surely_open(stream: &TcpStream) -> bool {
+    let mut byte = [0_u8; 1];
+    let peeked = rustix::net::recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    peeked.err() == Some(rustix::io::Errno::AGAIN)
+}
+
+/// Begins to connect.
+pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(error)
+            if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    TcpStream::from_std(socket.into())
+}
+
+/// Waits until a connection stands.
+pub(crate) fn poll_connected(
+    context: &mut Context<'_>,
+    stream: &TcpStream,
+) -> Poll<io::Result<()>> {
+    stream.poll_write_ready(context).map(|ready| {
+        ready?;
+        stream.take_error()?.map_or(Ok(()), Err)
+    })
+}

@@ -1,0 +1,109 @@
+//! Answers that the proxy makes itself: marked as its own, and counted by reason.
+
+use http1::{ClientSide, Framing, Method, Persist, ProxyError, Refusal, Version};
+use traffic::Rejected;
+
+use crate::client::{After, Client};
+use crate::clock::now_micros;
+use crate::exchange::Exchange;
+use crate::visit::Visit;
+
+/// What is said to the client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reply {
+    rejected: Rejected,
+    status: u16,
+    reason: &'static str,
+}
+
+impl Reply {
+    pub(crate) fn of(rejected: Rejected) -> Self {
+        Self {
+            rejected,
+            status: rejected.status(),
+            reason: rejected.name(),
+        }
+    }
+
+    /// The answer to a head that is none.
+    pub(crate) fn refusing(refusal: Refusal) -> Self {
+        Self {
+            rejected: Rejected::BadRequest,
+            status: refusal.status(),
+            reason: refusal.reason(),
+        }
+    }
+
+    fn write(&self, persist: Persist, (client, method): (Version, Method), out: &mut Vec<u8>) {
+        let error = ProxyError {
+            status: self.status,
+            reason: self.reason,
+            message: self.rejected.message(),
+            retry_after_seconds: self.rejected.retry_after_seconds(),
+            persist,
+            client,
+            method,
+        };
+        http1::write_error(&error, out);
+    }
+}
+
+impl Client {
+    /// Answers what was never a request, and closes.
+    pub(crate) async fn refuse(&mut self, exchange: &mut Exchange, reply: Reply) -> After {
+        self.thread.writer.rejected(None, reply.rejected);
+        self.set_reading(false);
+        exchange.down.begin();
+        let shape = (Version::Http11, Method::Get);
+        reply.write(Persist::Close, shape, &mut exchange.down.out);
+        self.watch
+            .set_deadline_in(self.thread.settings.head_timeout);
+        if self.flush(exchange).await.is_ok() {
+            self.linger(exchange).await;
+        }
+        After::Gone
+    }
+
+    /// Answers a request in an endpoint's stead.
+    pub(crate) async fn reject(
+        &mut self,
+        exchange: &mut Exchange,
+        visit: &mut Visit,
+        rejected: Rejected,
+    ) -> After {
+        visit.count_rejected(&self.thread, rejected, now_micros());
+        self.set_reading(false);
+        exchange.down.begin();
+        let side: &mut ClientSide = &mut visit.client_side;
+        let wish = wish_after(rejected, self.thread.wish());
+        let persist = side.begin_response(Framing::Length(1), wish);
+        let shape = (side.version(), exchange.request.method());
+        Reply::of(rejected).write(persist, shape, &mut exchange.down.out);
+        self.watch
+            .set_deadline_in(self.thread.settings.head_timeout);
+        match self.flush(exchange).await {
+            Ok(()) => {
+                visit.client_side.response_ended();
+                After::Answered(visit.client_side.next())
+            }
+            Err(_) => After::Gone,
+        }
+    }
+}
+
+/// A client that broke off or garbled its body is not heard out.
+fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
+    match rejected {
+        Rejected::BadRequest | Rejected::BodyTimeout | Rejected::HeadTimeout => Persist::Close,
+        Rejected::NoRoute
+        | Rejected::Connections
+        | Rejected::BodyTooLarge
+        | Rejected::NoEndpoint
+        | Rejected::Overload
+        | Rejected::Connect
+        | Rejected::NoResponse
+        | Rejected::BadResponse
+        | Rejected::Timeout
+        | Rejected::Cut => wish,
+    }
+}

@@ -1,0 +1,342 @@
+//! Moves one request up and its response down until one of them cannot go on.
+
+use std::task::{Context, Poll};
+
+use http1::{Answer, BodyRelay, Framing, RequestHead, ResponseHead, RewriteResponse, UpstreamSide};
+use tokio::net::TcpStream;
+use traffic::{Progress, Rejected};
+
+use crate::buffer::Fill;
+use crate::claim::Connection;
+use crate::client::Client;
+use crate::clock::now_micros;
+use crate::flow::Flow;
+use crate::visit::Visit;
+
+/// How an endpoint failed a request before its response began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Connect,
+    NoResponse,
+    BadResponse,
+    Timeout,
+}
+
+/// How a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The response is with the client, whole.
+    Whole,
+    /// Both sides changed the protocol.
+    Tunnel,
+    /// The endpoint failed before its response began.
+    Unanswered(Failure, Progress),
+    /// The endpoint ended a response that had begun.
+    Truncated,
+    /// The endpoint went on with something that is no response.
+    Garbled,
+    /// The endpoint went silent within its response.
+    Stalled,
+    /// The client left, or takes no more.
+    ClientGone,
+    /// The client broke the rules.
+    ClientFault(Rejected),
+    /// We ended it.
+    Cut,
+}
+
+/// Whether anything moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    Yes,
+    No,
+}
+
+/// One attempt at one endpoint.
+#[derive(Debug)]
+pub(crate) struct Relay<'a> {
+    pub(crate) client: &'a mut Client,
+    pub(crate) upstream: &'a mut TcpStream,
+    pub(crate) connection: Connection,
+    pub(crate) request: &'a RequestHead,
+    pub(crate) response: &'a mut ResponseHead,
+    pub(crate) up: &'a mut Flow,
+    pub(crate) down: &'a mut Flow,
+    pub(crate) visit: &'a mut Visit,
+    pub(crate) upstream_side: UpstreamSide,
+    /// The endpoint reads no more of the request; its response may still come.
+    pub(crate) is_up_broken: bool,
+    /// The final response's head was judged.
+    pub(crate) is_begun: bool,
+    pub(crate) is_tunnel: bool,
+}
+
+impl Relay<'_> {
+    /// Sets the first deadline.
+    pub(crate) fn begin(&self) {
+        self.client
+            .watch
+            .set_deadline_in(self.visit.limits.idle_timeout);
+    }
+
+    /// Moves what can be moved.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        match self.advance(context) {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    fn advance(&mut self, context: &mut Context<'_>) -> Result<(), End> {
+        if self.client.watch.is_cut() {
+            return Err(End::Cut);
+        }
+        let mut moved = Moved::No;
+        loop {
+            let up = self.move_up(context)?;
+            let down = self.move_down(context)?;
+            if up == Moved::No && down == Moved::No {
+                break;
+            }
+            moved = Moved::Yes;
+        }
+        match moved {
+            Moved::Yes => self.client.watch.set_deadline_in(self.patience()),
+            Moved::No if self.client.watch.is_overdue() => return Err(self.silence()),
+            Moved::No => {}
+        }
+        Ok(())
+    }
+
+    /// How long nothing may move.
+    fn patience(&self) -> std::time::Duration {
+        if self.is_begun || !self.is_request_sent() {
+            self.visit.limits.idle_timeout
+        } else {
+            self.visit.limits.response_timeout
+        }
+    }
+
+    fn is_request_sent(&self) -> bool {
+        self.is_up_broken || (self.up.is_flushed() && self.up.is_body_ended())
+    }
+
+    /// Who it was that did not move.
+    fn silence(&self) -> End {
+        if !self.down.is_flushed() {
+            End::ClientGone
+        } else if self.is_begun {
+            if self.is_request_sent() || !self.up.is_flushed() {
+                End::Stalled
+            } else {
+                End::ClientGone
+            }
+        } else if self.up.is_flushed() && !self.up.is_body_ended() && !self.is_up_broken {
+            End::ClientFault(Rejected::BodyTimeout)
+        } else {
+            End::Unanswered(Failure::Timeout, Progress::Answered)
+        }
+    }
+
+    fn move_up(&mut self, context: &mut Context<'_>) -> Result<Moved, End> {
+        if self.is_up_broken || (self.up.is_flushed() && self.up.is_body_ended()) {
+            return self.watch_client(context);
+        }
+        match self.up.poll_write(context, self.upstream) {
+            Poll::Pending => return Ok(Moved::No),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                self.is_up_broken = true;
+                return Ok(Moved::Yes);
+            }
+        }
+        if self.up.is_body_ended() {
+            self.upstream_side.request_ended();
+            self.visit.client_side.request_ended();
+            return Ok(Moved::Yes);
+        }
+        if self.up.input.is_empty() {
+            match self.up.input.poll_fill(
+                context,
+                &mut self.client.stream,
+                &self.client.thread.blocks,
+            ) {
+                Poll::Pending => return Ok(Moved::No),
+                Poll::Ready(Ok(Fill::Bytes | Fill::Full)) => {}
+                Poll::Ready(Ok(Fill::End) | Err(_)) => return Err(End::ClientGone),
+            }
+        }
+        self.take_request_body()
+    }
+
+    fn take_request_body(&mut self) -> Result<Moved, End> {
+        let fault = |rejected| Err(End::ClientFault(rejected));
+        let Ok(taken) = self.up.take_body() else {
+            return fault(Rejected::BadRequest);
+        };
+        self.visit.client_side.body_read(taken);
+        let payload = self.up.relay.as_ref().map_or(0, BodyRelay::payload_bytes);
+        if payload > self.visit.limits.body_bytes_max {
+            return fault(Rejected::BodyTooLarge);
+        }
+        Ok(Moved::Yes)
+    }
+
+    /// Keeps what the client sends early, and notices when it leaves.
+    fn watch_client(&mut self, context: &mut Context<'_>) -> Result<Moved, End> {
+        match self.client.poll_gone(context, &mut self.up.input) {
+            Poll::Pending => Ok(Moved::No),
+            Poll::Ready(()) => Err(End::ClientGone),
+        }
+    }
+
+    fn move_down(&mut self, context: &mut Context<'_>) -> Result<Moved, End> {
+        match self.down.poll_write(context, &mut self.client.stream) {
+            Poll::Pending => return Ok(Moved::No),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Err(End::ClientGone),
+        }
+        if self.is_tunnel {
+            return Err(End::Tunnel);
+        }
+        if self.is_begun && self.down.is_body_ended() {
+            self.visit.client_side.response_ended();
+            return Err(End::Whole);
+        }
+        if self.digest()? == Moved::Yes {
+            return Ok(Moved::Yes);
+        }
+        match self
+            .down
+            .input
+            .poll_fill(context, self.upstream, &self.client.thread.blocks)
+        {
+            Poll::Pending => Ok(Moved::No),
+            Poll::Ready(Ok(Fill::Bytes)) => {
+                self.digest()?;
+                Ok(Moved::Yes)
+            }
+            Poll::Ready(Ok(Fill::End)) => self.end_of_response(),
+            Poll::Ready(Ok(Fill::Full)) => Err(self.bad_response()),
+            Poll::Ready(Err(_)) => Err(self.broken_off()),
+        }
+    }
+
+    /// Works through what the endpoint sent.
+    fn digest(&mut self) -> Result<Moved, End> {
+        let mut moved = Moved::No;
+        while !self.is_begun && !self.is_tunnel && !self.down.input.is_empty() {
+            match self.response.read(self.down.input.filled()) {
+                Ok(Some(bytes)) => self.down.input.consume(bytes),
+                Ok(None) => return Ok(moved),
+                Err(_) => return Err(self.bad_response()),
+            }
+            self.answer()?;
+            moved = Moved::Yes;
+        }
+        if self.is_begun && self.down.take_body().map_err(|_| End::Garbled)? > 0 {
+            moved = Moved::Yes;
+        }
+        if self.is_begun && self.down.is_body_ended() {
+            self.upstream_side.response_ended();
+        }
+        Ok(moved)
+    }
+
+    fn answer(&mut self) -> Result<(), End> {
+        match self.upstream_side.answer(self.request, self.response) {
+            Err(_) => Err(self.bad_response()),
+            Ok(Answer::Interim) => {
+                if self.visit.client_side.version() == http1::Version::Http11 {
+                    http1::write_interim(self.response, &mut self.down.out);
+                }
+                if self.response.status() == 100 {
+                    self.visit.client_side.continued();
+                }
+                Ok(())
+            }
+            Ok(Answer::Tunnel) => {
+                http1::write_interim(self.response, &mut self.down.out);
+                self.visit.client_side.tunnel_began();
+                self.begin_response();
+                self.is_tunnel = true;
+                Ok(())
+            }
+            Ok(Answer::Final(framing)) => {
+                self.write_head(framing);
+                self.begin_response();
+                self.is_begun = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn write_head(&mut self, framing: Framing) {
+        let side = &mut self.visit.client_side;
+        let towards = framing.towards(side.version());
+        let persist = side.begin_response(towards, self.client.thread.wish());
+        let cookie = self.visit.new_cookie.map(|cookie| cookie.set_cookie());
+        let extra = cookie
+            .as_ref()
+            .map(|cookie| [("set-cookie", cookie.as_bytes())]);
+        let rewrite = RewriteResponse {
+            client: side.version(),
+            method: self.request.method(),
+            persist,
+            extra: extra.as_ref().map_or(&[], |extra| extra),
+        };
+        http1::write_response(self.response, &rewrite, &mut self.down.out);
+        if !framing.is_empty() {
+            self.down.relay = Some(BodyRelay::for_response(framing, side.version()));
+        }
+    }
+
+    fn begin_response(&mut self) {
+        if let Some(service) = self.visit.service {
+            let arrived = self.visit.arrived_micros;
+            self.client
+                .thread
+                .writer
+                .response_begins(service, arrived, now_micros());
+        }
+    }
+
+    fn end_of_response(&mut self) -> Result<Moved, End> {
+        if !self.is_begun {
+            return Err(self.broken_off());
+        }
+        let Some(relay) = &mut self.down.relay else {
+            return Err(End::Truncated);
+        };
+        match relay.end_of_input(&mut self.down.out) {
+            Ok(()) => {
+                self.upstream_side.response_ended();
+                Ok(Moved::Yes)
+            }
+            Err(_) => Err(End::Truncated),
+        }
+    }
+
+    /// The connection ended where no response could end.
+    fn broken_off(&self) -> End {
+        if self.is_begun {
+            return End::Truncated;
+        }
+        let is_answered = self.upstream_side.has_answered() || !self.down.input.is_empty();
+        let progress = match (is_answered, self.up.has_begun(), self.connection) {
+            (true, _, _) => Progress::Answered,
+            (false, false, _) => Progress::NothingSent,
+            (false, true, Connection::Reused) => Progress::SentOnReused,
+            (false, true, Connection::New) => Progress::SentOnNew,
+        };
+        End::Unanswered(Failure::NoResponse, progress)
+    }
+
+    fn bad_response(&self) -> End {
+        if self.is_begun {
+            End::Garbled
+        } else {
+            End::Unanswered(Failure::BadResponse, Progress::Answered)
+        }
+    }
+}

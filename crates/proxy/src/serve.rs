@@ -1,0 +1,99 @@
+//! A connection's life: request after request, until somebody says close.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use http1::{BodyRelay, Next};
+use traffic::Rejected;
+
+use crate::attempt::answer;
+use crate::client::{After, Client, Head};
+use crate::clock::now_micros;
+use crate::exchange::Exchange;
+use crate::reject::Reply;
+use crate::visit::Visit;
+
+/// Connections beyond the limit that are answered before they are closed.
+const SHED_MAX: u32 = 256;
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(mut client: Client) {
+    poll_fn(|context| {
+        client.watch.wake_me(context);
+        Poll::Ready(())
+    })
+    .await;
+    while let Some(mut exchange) = client.first_bytes().await {
+        let goes_on = serve_requests(&mut client, &mut exchange).await;
+        client.set_reading(false);
+        client.thread.give_back_exchange(exchange);
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Serves the requests that were read so far. True if the connection goes on.
+async fn serve_requests(client: &mut Client, exchange: &mut Exchange) -> bool {
+    loop {
+        client.set_reading(true);
+        exchange.begin();
+        match serve_request(client, exchange).await {
+            After::Answered(Next::Request) if exchange.up.input.is_empty() => return true,
+            After::Answered(Next::Request) => {}
+            After::Answered(Next::Close | Next::Discard | Next::Tunnel) => {
+                if !client.is_heard_out(exchange) {
+                    client.linger(exchange).await;
+                }
+                return false;
+            }
+            After::Gone => return false,
+            After::Abort => {
+                client.abort();
+                return false;
+            }
+        }
+    }
+}
+
+async fn serve_request(client: &mut Client, exchange: &mut Exchange) -> After {
+    match client.head(exchange).await {
+        Head::Whole => {}
+        Head::Gone => return After::Gone,
+        Head::Late => {
+            return client
+                .refuse(exchange, Reply::of(Rejected::HeadTimeout))
+                .await;
+        }
+        Head::Refused(refusal) => return client.refuse(exchange, Reply::refusing(refusal)).await,
+    }
+    let framing = exchange.request.framing();
+    if !framing.is_empty() {
+        exchange.up.relay = Some(BodyRelay::for_request(framing));
+    }
+    let mut visit = Visit::new(&exchange.request, now_micros());
+    match answer(client, exchange, &mut visit).await {
+        After::Answered(Next::Discard) if client.discard(exchange, &mut visit).await => {
+            After::Answered(Next::Request)
+        }
+        other => other,
+    }
+}
+
+/// Answers a connection beyond the limit, and closes it.
+pub(crate) async fn shed(mut client: Client) {
+    if client.over_limit() > SHED_MAX {
+        client.thread.writer.rejected(None, Rejected::Connections);
+        return;
+    }
+    poll_fn(|context| {
+        client.watch.wake_me(context);
+        Poll::Ready(())
+    })
+    .await;
+    let mut exchange = client.thread.take_exchange();
+    client
+        .refuse(&mut exchange, Reply::of(Rejected::Connections))
+        .await;
+    client.thread.give_back_exchange(exchange);
+}

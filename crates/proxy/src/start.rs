@@ -1,0 +1,160 @@
+//! The proxy as control sees it.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ledger::Writer;
+use traffic::{Cell, Table};
+
+use crate::orders::{Ending, Listening, OrderBox, Orders};
+use crate::routing::Routing;
+use crate::thread;
+
+/// What one proxy thread begins with.
+#[derive(Debug)]
+pub struct ThreadSetup {
+    /// Its listening sockets, by the address that a [`traffic::Listener`] has in the table.
+    pub listeners: Vec<(SocketAddr, OwnedFd)>,
+    /// Its slot of the ledger.
+    pub writer: Writer,
+}
+
+/// Bounds that hold for every service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a request's head may take from its first byte.
+    pub head_timeout: Duration,
+    /// How long a client's connection may stay without a request.
+    pub idle_timeout: Duration,
+    /// Client connections that each thread serves at a time; `None`: as many as the limit of
+    /// open files allows.
+    pub connections_max: Option<u32>,
+    /// Requests of one service that each thread lets wait for an endpoint.
+    pub waiting_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            connections_max: None,
+            waiting_max: 1_024,
+        }
+    }
+}
+
+/// Why the proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernel gave no thread or no runtime.
+    #[error("a proxy thread cannot start")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The running proxy threads.
+#[derive(Debug)]
+pub struct Proxy {
+    threads: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    orders: Arc<OrderBox>,
+    handle: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts one thread for each setup. They accept at once and let requests wait for the
+    /// first table.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when a thread or its runtime cannot be made; those already started end.
+    pub fn start(setups: Vec<ThreadSetup>, settings: Settings) -> Result<Self, StartError> {
+        let settings = thread::bounded(settings, setups.len());
+        let mut proxy = Self {
+            threads: Vec::new(),
+        };
+        for (number, setup) in setups.into_iter().enumerate() {
+            let orders = Arc::new(OrderBox::default());
+            let handle = thread::spawn(number, setup, settings, Arc::clone(&orders))?;
+            proxy.threads.push(Running { orders, handle });
+        }
+        Ok(proxy)
+    }
+
+    /// How many threads there are.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Publishes a table. Each thread follows it as soon as it looks and then confirms it in
+    /// the ledger; one with a smaller revision than the present one is ignored.
+    pub fn publish(&self, table: &Arc<Table>) {
+        let routing = Arc::new(Routing::new(table));
+        self.order(|orders| orders.routing = Some(Arc::clone(&routing)));
+    }
+
+    /// Adds a listening socket to one thread.
+    pub fn listen(&self, thread: usize, address: SocketAddr, socket: OwnedFd) {
+        if let Some(running) = self.threads.get(thread) {
+            running
+                .orders
+                .change(|orders| orders.listening.push(Listening::Add(address, socket)));
+        }
+    }
+
+    /// Stops accepting at an address, in every thread. Connections stay.
+    pub fn unlisten(&self, address: SocketAddr) {
+        self.order(|orders| orders.listening.push(Listening::Remove(address)));
+    }
+
+    /// Ends everything that is open at an endpoint, counted as cut: its drain limit is over.
+    pub fn cut(&self, cell: Cell) {
+        self.order(|orders| {
+            orders.cut.insert(cell);
+        });
+    }
+
+    /// Stops accepting; each connection is closed after its next response, and tells its
+    /// client so. Idle connections stay until then, so that no request meets a closed one.
+    pub fn drain(&self) {
+        self.order(|orders| orders.ending = orders.ending.max(Ending::Draining));
+    }
+
+    /// True when every thread has ended, as after [`Proxy::drain`] once the last connection
+    /// is gone.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.threads
+            .iter()
+            .all(|running| running.handle.is_finished())
+    }
+
+    /// Ends: accepts nothing more, closes idle connections, lets open requests end within
+    /// `limit`, cuts the rest. Blocks for at most a little more than `limit`.
+    pub fn stop(self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        self.order(|orders| orders.ending = orders.ending.max(Ending::Closing));
+        while !self.is_ended() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.order(|orders| orders.ending = Ending::Now);
+        for running in self.threads {
+            if running.handle.join().is_err() {
+                tracing::error!("a proxy thread panicked");
+            }
+        }
+    }
+
+    fn order(&self, mut change: impl FnMut(&mut Orders)) {
+        self.threads
+            .iter()
+            .for_each(|running| running.orders.change(&mut change));
+    }
+}

@@ -1,0 +1,284 @@
+//! One proxy thread: its runtime and what its tasks share.
+
+use std::cell::{Cell as Local, RefCell};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use http1::Persist;
+use ledger::Writer;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::Notify;
+
+use crate::accept::Listeners;
+use crate::buffer::Blocks;
+use crate::clock::now_micros;
+use crate::exchange::Exchange;
+use crate::orders::{Ending, Listening, OrderBox, Orders};
+use crate::pool::{Place, Pool};
+use crate::routing::Routing;
+use crate::start::{Settings, ThreadSetup};
+use crate::watch::{State, TICK, Watches};
+
+const FREE_EXCHANGES_MAX: usize = 256;
+/// Descriptors that are not for connections, at most.
+const FILES_KEPT_MAX: u64 = 128;
+/// Every how many ticks idle connections and memory are looked through.
+const SWEEP_TICKS: u32 = 10;
+
+/// What the tasks of a thread share.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) writer: Writer,
+    pub(crate) settings: Settings,
+    pub(crate) connections_max: u32,
+    pub(crate) watches: Rc<Watches>,
+    pub(crate) blocks: Blocks,
+    pub(crate) pool: Pool,
+    /// Wakes the thread's main task when a connection ends.
+    pub(crate) ended: Notify,
+    connections: Local<u32>,
+    #[expect(
+        clippy::vec_box,
+        reason = "an exchange goes in and out for each request and is too large to be copied"
+    )]
+    exchanges: RefCell<Vec<Box<Exchange>>>,
+    routing: RefCell<Arc<Routing>>,
+    /// How many tables were applied.
+    applied: Local<u64>,
+    ending: Local<Ending>,
+    random: Local<u64>,
+}
+
+impl Thread {
+    fn new(writer: Writer, settings: Settings) -> Self {
+        Self {
+            writer,
+            settings,
+            connections_max: settings.connections_max.unwrap_or(u32::MAX),
+            watches: Rc::default(),
+            blocks: Blocks::default(),
+            pool: Pool::default(),
+            ended: Notify::new(),
+            connections: Local::new(0),
+            exchanges: RefCell::default(),
+            routing: RefCell::default(),
+            applied: Local::new(0),
+            ending: Local::default(),
+            random: Local::new(RandomState::new().build_hasher().finish()),
+        }
+    }
+
+    /// Looks at the table in force.
+    pub(crate) fn with_routing<T>(&self, look: impl FnOnce(&Routing) -> T) -> T {
+        look(&self.routing.borrow())
+    }
+
+    /// How many tables were applied so far.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied.get()
+    }
+
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending.get()
+    }
+
+    /// What we wish for a client's connection.
+    pub(crate) fn wish(&self) -> Persist {
+        match self.ending.get() {
+            Ending::Serving => Persist::KeepAlive,
+            Ending::Draining | Ending::Closing | Ending::Now => Persist::Close,
+        }
+    }
+
+    /// A random number. Nothing that must stay secret depends on it.
+    pub(crate) fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn take_exchange(&self) -> Box<Exchange> {
+        self.exchanges.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back_exchange(&self, mut exchange: Box<Exchange>) {
+        exchange.empty(&self.blocks);
+        let mut free = self.exchanges.borrow_mut();
+        if free.len() < FREE_EXCHANGES_MAX {
+            free.push(exchange);
+        }
+    }
+
+    /// Frees half of the memory that nobody needs at the moment.
+    fn shrink(&self) {
+        self.blocks.shrink();
+        let mut free = self.exchanges.borrow_mut();
+        let half = free.len() / 2;
+        free.truncate(half);
+    }
+
+    /// Keeps an upstream connection for later, if its endpoint may still get requests.
+    pub(crate) fn keep_upstream(&self, place: Place, stream: tokio::net::TcpStream, now: u64) {
+        if self.with_routing(|routing| routing.has(place.cell)) {
+            self.pool.put(place, stream, now);
+        }
+    }
+
+    /// Counts a connection that begins. Returns how many there are.
+    pub(crate) fn connection_begins(&self) -> u32 {
+        self.connections.set(self.connections.get() + 1);
+        self.writer.connection_begins()
+    }
+
+    pub(crate) fn connection_ends(&self) {
+        self.connections.set(self.connections.get() - 1);
+        self.writer.connection_ends();
+        if self.connections.get() == 0 {
+            self.ended.notify_one();
+        }
+    }
+
+    /// Follows a table from here on, and says so.
+    fn apply(&self, routing: Arc<Routing>) {
+        let revision = routing.revision();
+        if revision < self.routing.borrow().revision() {
+            return;
+        }
+        self.pool.retain(|cell| routing.has(cell));
+        *self.routing.borrow_mut() = routing;
+        self.applied.set(self.applied.get() + 1);
+        self.watches.wake(|state| state == State::Waiting);
+        self.writer.confirm(revision);
+    }
+
+    fn end(&self, ending: Ending) {
+        if ending > self.ending.get() {
+            self.ending.set(ending);
+            self.watches.wake(|state| state == State::Idle);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.ending.get() {
+            Ending::Serving => false,
+            Ending::Draining | Ending::Closing => self.connections.get() == 0,
+            Ending::Now => true,
+        }
+    }
+}
+
+/// Fills in what the machine decides: raises this process' limit of open files as far as it
+/// may, and shares it among the threads. A connection needs two.
+pub(crate) fn bounded(mut settings: Settings, threads: usize) -> Settings {
+    if settings.connections_max.is_none() {
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        let files = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit.maximum,
+            Err(_) => limit.current,
+        };
+        let files = files.unwrap_or(u64::MAX);
+        let each = (files - FILES_KEPT_MAX.min(files / 4)) / 2 / threads.max(1) as u64;
+        settings.connections_max = Some(u32::try_from(each).unwrap_or(u32::MAX).max(1));
+    }
+    settings
+}
+
+/// Starts a thread, and returns once its runtime stands.
+pub(crate) fn spawn(
+    number: usize,
+    setup: ThreadSetup,
+    settings: Settings,
+    orders: Arc<OrderBox>,
+) -> io::Result<JoinHandle<()>> {
+    let (stands, heard) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("proxy-{number}"));
+    let handle = thread.spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        let (runtime, said) = match runtime {
+            Ok(runtime) => (Some(runtime), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let is_heard = stands.send(said).is_ok();
+        if let (Some(runtime), true) = (runtime, is_heard) {
+            run(runtime, setup, settings, &orders);
+        }
+    })?;
+    heard.recv().map_err(io::Error::other)??;
+    Ok(handle)
+}
+
+fn run(runtime: LocalRuntime, setup: ThreadSetup, settings: Settings, orders: &OrderBox) {
+    let thread = Rc::new(Thread::new(setup.writer, settings));
+    runtime.block_on(follow(&thread, setup.listeners, orders));
+    // Tasks that are left end with the runtime; what they had open is counted as cut.
+    drop(runtime);
+}
+
+/// Follows orders until they say to end.
+async fn follow(thread: &Rc<Thread>, sockets: Vec<(SocketAddr, OwnedFd)>, orders: &OrderBox) {
+    thread.watches.tick();
+    thread.writer.beat(now_micros());
+    // It looks at every idle connection at once, however many there are.
+    let ticking = tokio::task::unconstrained(tick(Rc::clone(thread)));
+    let ticking = tokio::task::spawn_local(ticking);
+    let mut listeners = Listeners::new(Rc::clone(thread));
+    for (address, socket) in sockets {
+        listeners.add(address, socket);
+    }
+    while !thread.is_over() {
+        tokio::select! {
+            taken = orders.take() => obey(thread, &mut listeners, taken),
+            () = thread.ended.notified() => {}
+        }
+    }
+    ticking.abort();
+}
+
+fn obey(thread: &Thread, listeners: &mut Listeners, orders: Orders) {
+    for change in orders.listening {
+        match change {
+            Listening::Add(address, socket) => listeners.add(address, socket),
+            Listening::Remove(address) => listeners.remove(address),
+        }
+    }
+    if let Some(routing) = orders.routing {
+        thread.apply(routing);
+    }
+    orders
+        .cut
+        .into_iter()
+        .for_each(|cell| thread.watches.cut(cell));
+    if orders.ending > Ending::Serving {
+        listeners.remove_all();
+        thread.end(orders.ending);
+    }
+}
+
+async fn tick(thread: Rc<Thread>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for number in 0_u32.. {
+        interval.tick().await;
+        thread.watches.tick();
+        let now = thread.watches.coarse_micros();
+        thread.writer.beat(now);
+        if number.is_multiple_of(SWEEP_TICKS) {
+            thread.pool.sweep(now);
+            thread.shrink();
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! One request's way to an endpoint: its service, its user, the endpoints it was tried at.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::task::Poll;
+
+use http1::{ClientSide, Framing, Method, RequestHead};
+use model::{Affinity, ProxyLimits, ReleaseId, Revision};
+use traffic::{
+    ATTEMPTS_MAX, Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, CookieId, FailedAttempt,
+    Progress, Rejected, ServiceTable,
+};
+
+use crate::claim::{Claim, Waiting};
+use crate::client::Client;
+use crate::clock::micros;
+use crate::exchange::Exchange;
+use crate::flow::Hold;
+use crate::pool::Place;
+use crate::routing::Routing;
+use crate::thread::Thread;
+use crate::watch::State;
+
+/// What is known of a request beside its head.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) arrived_micros: u64,
+    pub(crate) client_side: ClientSide,
+    pub(crate) method: Method,
+    pub(crate) limits: ProxyLimits,
+    /// The id that the response gives to the client.
+    pub(crate) new_cookie: Option<CookieId>,
+    pub(crate) service: Option<Cell>,
+    cookie: Option<CookieId>,
+    kept: Option<ReleaseId>,
+    attempts: u8,
+    /// Endpoints that failed the request, as far as they and not an old connection did.
+    failed: [Cell; ATTEMPTS_MAX as usize],
+    failures: u8,
+    is_moved_back: bool,
+}
+
+/// Where a request may go.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// Here: it is open there from now on.
+    Claimed(Claim),
+    /// Nowhere yet.
+    Wait,
+    /// Nowhere.
+    Never(Rejected),
+}
+
+/// How a wait for an endpoint ended without one.
+#[derive(Debug)]
+pub(crate) enum Turned {
+    /// The client left.
+    Gone,
+    /// It is answered by us.
+    Away(Rejected),
+}
+
+impl Visit {
+    pub(crate) fn new(request: &RequestHead, arrived_micros: u64) -> Self {
+        Self {
+            arrived_micros,
+            client_side: ClientSide::new(request),
+            method: request.method(),
+            limits: ProxyLimits::default(),
+            new_cookie: None,
+            service: None,
+            cookie: None,
+            kept: None,
+            attempts: 0,
+            failed: [Cell(0); ATTEMPTS_MAX as usize],
+            failures: 0,
+            is_moved_back: false,
+        }
+    }
+
+    /// True for the first attempt: later ones use a connection made for them.
+    pub(crate) fn may_use_idle(&self) -> bool {
+        self.attempts == 1
+    }
+
+    /// Notes that an endpoint failed the request on a connection made for it.
+    pub(crate) fn note_failed(&mut self, cell: Cell) {
+        self.failed[usize::from(self.failures)] = cell;
+        self.failures += 1;
+    }
+
+    /// True if a failed attempt may be made again somewhere.
+    pub(crate) fn may_repeat(&self, progress: Progress, hold: Hold) -> bool {
+        let attempt = FailedAttempt {
+            number: self.attempts,
+            progress,
+            idempotent: self.method.is_idempotent(),
+            body: match hold {
+                Hold::Everything => BodyHeld::Whole,
+                Hold::Nothing => BodyHeld::Gone,
+            },
+        };
+        attempt.may_repeat()
+    }
+
+    /// Matches the request with the table in force, and claims an endpoint, in one go.
+    pub(crate) fn admit(&mut self, client: &Client, request: &RequestHead) -> Admission {
+        let thread = &client.thread;
+        thread.with_routing(|routing| {
+            let host = request.hostname().unwrap_or_default();
+            let address = client.entrance.address;
+            let Some(route) = routing.index.route(address, host, request.path()) else {
+                return routing.without_route();
+            };
+            let service = &routing.table.services[route.service];
+            self.meet(thread, service, request);
+            if self.is_too_large(request) {
+                return Admission::Never(Rejected::BodyTooLarge);
+            }
+            let peer = Address::of(client.peer);
+            let ask = Ask {
+                only: route.only,
+                audience: is_audience(service, request),
+                user: self.user(service, request, &peer),
+                random: thread.random(),
+                kept: self.kept,
+                tried: &self.failed[..usize::from(self.failures)],
+            };
+            match traffic::choose(service, &ask, |cell| thread.writer.open(cell)) {
+                Some(choice) => {
+                    self.note_choice(thread, &choice);
+                    let place = Place {
+                        cell: choice.endpoint.cell,
+                        address: choice.endpoint.address,
+                    };
+                    Admission::Claimed(Claim::new(thread, &client.watch, place))
+                }
+                None => Admission::Wait,
+            }
+        })
+    }
+
+    fn note_choice(&mut self, thread: &Thread, choice: &Choice<'_>) {
+        self.attempts += 1;
+        self.kept = Some(choice.release);
+        if let (true, false, Some(service)) = (choice.moved_back, self.is_moved_back, self.service)
+        {
+            self.is_moved_back = true;
+            thread.writer.moved_back(service);
+        }
+    }
+
+    /// Counts the request for its service and works out who it comes from, once.
+    fn meet(&mut self, thread: &Thread, service: &ServiceTable, request: &RequestHead) {
+        if self.service.is_some() {
+            return;
+        }
+        self.service = Some(service.cell);
+        self.limits = service.limits.clone();
+        thread.writer.request(service.cell);
+        if service.affinity == Some(Affinity::Cookie) {
+            self.cookie = request.cookie(COOKIE).and_then(CookieId::read);
+            if self.cookie.is_none() {
+                let random = u128::from(thread.random()) << 64 | u128::from(thread.random());
+                self.new_cookie = Some(CookieId::new(random));
+                self.cookie = self.new_cookie;
+            }
+        }
+    }
+
+    fn user<'a>(
+        &'a self,
+        service: &ServiceTable,
+        request: &'a RequestHead,
+        address: &'a Address,
+    ) -> Option<&'a [u8]> {
+        match service.affinity.as_ref()? {
+            Affinity::Cookie => self.cookie.as_ref().map(CookieId::as_bytes),
+            Affinity::Header(name) => request.fields().first(name),
+            Affinity::Client => Some(address.as_bytes()),
+        }
+    }
+
+    /// Counts an answer of ours.
+    pub(crate) fn count_rejected(&self, thread: &Thread, rejected: Rejected, now_micros: u64) {
+        thread.writer.rejected(self.service, rejected);
+        if let Some(service) = self.service {
+            thread
+                .writer
+                .response_never_begins(service, self.arrived_micros, now_micros);
+        }
+    }
+
+    /// Waits until the request is admitted; the client may leave meanwhile.
+    pub(crate) async fn admitted(
+        &mut self,
+        client: &mut Client,
+        exchange: &mut Exchange,
+    ) -> Result<Claim, Turned> {
+        match self.admit(client, &exchange.request) {
+            Admission::Claimed(claim) => return Ok(claim),
+            Admission::Never(rejected) => return Err(Turned::Away(rejected)),
+            Admission::Wait => {}
+        }
+        let thread = Rc::clone(&client.thread);
+        let place = Waiting::new(&thread, self.service);
+        if place.number > thread.settings.waiting_max {
+            return Err(Turned::Away(Rejected::Overload));
+        }
+        client.set_reading(false);
+        client.watch.set_state(State::Waiting);
+        client.watch.set_deadline(
+            self.arrived_micros
+                .saturating_add(micros(self.limits.wait_ready)),
+        );
+        let mut seen = thread.applied();
+        poll_fn(|context| {
+            if client.poll_gone(context, &mut exchange.up.input).is_ready() {
+                return Poll::Ready(Err(Turned::Gone));
+            }
+            if thread.applied() != seen {
+                seen = thread.applied();
+                match self.admit(client, &exchange.request) {
+                    Admission::Claimed(claim) => return Poll::Ready(Ok(claim)),
+                    Admission::Never(rejected) => return Poll::Ready(Err(Turned::Away(rejected))),
+                    Admission::Wait => {}
+                }
+            }
+            if client.watch.is_overdue() {
+                return Poll::Ready(Err(Turned::Away(Rejected::NoEndpoint)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Throws away what was read of the request's body. False: it is too much, or malformed.
+    pub(crate) fn discard(&mut self, exchange: &mut Exchange) -> bool {
+        exchange.up.forget_passed();
+        let Some(relay) = &mut exchange.up.relay else {
+            return true;
+        };
+        let Ok(bytes) = relay.discard(exchange.up.input.filled()) else {
+            return false;
+        };
+        exchange.up.input.consume(bytes);
+        self.client_side.discarded(bytes).is_ok()
+    }
+
+    /// True if the request announces a body above the limit.
+    fn is_too_large(&self, request: &RequestHead) -> bool {
+        match request.framing() {
+            Framing::Length(bytes) => bytes > self.limits.body_bytes_max,
+            Framing::None | Framing::Chunked | Framing::UntilClose => false,
+        }
+    }
+}
+
+fn is_audience(service: &ServiceTable, request: &RequestHead) -> bool {
+    service.candidate.is_some()
+        && service.audiences.iter().any(|rule| {
+            let value = match rule {
+                AudienceRule::Header(name, _) => request.fields().first(name),
+                AudienceRule::Cookie(name, _) => request.cookie(name),
+            };
+            value.is_some_and(|value| rule.accepts(value))
+        })
+}
+
+/// A client's address as bytes, the same for both forms of an IPv4 address.
+#[derive(Debug)]
+enum Address {
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+impl Address {
+    fn of(peer: SocketAddr) -> Self {
+        match peer.ip().to_canonical() {
+            IpAddr::V4(ip) => Self::V4(ip.octets()),
+            IpAddr::V6(ip) => Self::V6(ip.octets()),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::V4(octets) => octets,
+            Self::V6(octets) => octets,
+        }
+    }
+}
+
+impl Routing {
+    /// What becomes of a request that no route takes: before the first table it waits.
+    fn without_route(&self) -> Admission {
+        if self.revision() == Revision::default() {
+            Admission::Wait
+        } else {
+            Admission::Never(Rejected::NoRoute)
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The proxy against raw sockets on both sides: clients that never retry, programs that
+//! misbehave on purpose.
+#![expect(clippy::unwrap_used, reason = "a test fails where it is surprised")]
+
+mod any_split;
+mod basics;
+mod chaos;
+mod cutover;
+mod endings;
+mod exact;
+mod killed;
+mod refusals;
+mod repeats;
+mod splits;
+mod streams;
+mod waits;
+mod world;

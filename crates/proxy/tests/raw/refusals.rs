@@ -1,0 +1,172 @@
+//! Requests that go no further than the proxy.
+
+use proxy::Settings;
+use traffic::{Outcome, Rejected};
+
+use crate::world::{Ended, Program, World, until};
+
+#[test]
+fn ambiguous_requests_are_refused_and_the_connection_is_closed() {
+    let program = Program::echo("one");
+    let world = World::serving(&[&program]);
+    let refused = [
+        (
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+            400,
+        ),
+        ("GET / HTTP/1.1\nHost: h\n\n", 400),
+        (
+            "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
+        ("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", 501),
+    ];
+    for (bytes, status) in refused {
+        let mut client = world.client();
+        let response = client.send(bytes).response();
+        assert_eq!(response.status, status, "{bytes}");
+        assert!(response.header("x-gapless-error").is_some());
+        assert_eq!(response.header("connection"), Some("close"));
+        client.half_close();
+        assert_eq!(client.rest(), (Vec::new(), Ended::Cleanly), "{bytes}");
+    }
+    assert_eq!(program.connections(), 0);
+    let rejected = world.ledger.slots().rejected[Rejected::BadRequest.index()];
+    assert_eq!(rejected, refused.len() as u64);
+}
+
+#[test]
+fn a_head_that_never_ends_is_refused() {
+    let world = World::serving(&[]);
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n");
+    let line = format!("X-Pad: {}\r\n", "x".repeat(1_000));
+    for _ in 0..40 {
+        if std::io::Write::write_all(&mut client.stream, line.as_bytes()).is_err() {
+            break;
+        }
+    }
+    assert_eq!(client.response().status, 431);
+}
+
+#[test]
+fn a_large_head_within_the_limit_comes_through() {
+    let program = Program::echo("one");
+    let world = World::serving(&[&program]);
+    let mut client = world.client();
+    let pad = format!("X-Pad: {}\r\n", "x".repeat(1_000)).repeat(28);
+    for _ in 0..3 {
+        client.send(format!("GET / HTTP/1.1\r\nHost: h\r\n{pad}\r\n"));
+        assert_eq!(client.response().status, 200);
+    }
+}
+
+#[test]
+fn a_body_announced_too_large_is_refused_before_any_endpoint_is_asked() {
+    let program = Program::echo("one");
+    let mut world = World::serving(&[&program]);
+    world.set_service(|service| service.limits.body_bytes_max = 10);
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n12345678901");
+    let response = client.response();
+    assert_eq!(response.status, 413);
+    assert_eq!(response.header("x-gapless-error"), Some("body_too_large"));
+    assert_eq!(
+        client.post("/", "1234567890").status,
+        200,
+        "the small body was thrown away"
+    );
+    assert_eq!(world.service().rejected(Rejected::BodyTooLarge), 1);
+    world.expect_outcomes(10, &[(Outcome::Status2xx, 1)]);
+}
+
+#[test]
+fn a_chunked_body_that_grows_too_large_is_refused_and_never_ends_for_the_program() {
+    let program = Program::new(|connection| {
+        connection.head()?;
+        let all = connection.read_to(b"0\r\n\r\n");
+        connection.report(if all.is_some() { "whole" } else { "cut short" });
+        Some(())
+    });
+    let mut world = World::serving(&[&program]);
+    world.set_service(|service| service.limits.body_bytes_max = 10);
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n8\r\n12345678\r\n0\r\n\r\n");
+    assert_eq!(client.response().status, 413);
+    assert_eq!(program.report(), "cut short");
+    world.expect_outcomes(10, &[(Outcome::ClientGone, 1)]);
+}
+
+#[test]
+fn a_malformed_chunk_of_a_client_is_a_400() {
+    let program = Program::new(|connection| {
+        connection.head()?;
+        connection.wait_for_end();
+        Some(())
+    });
+    let world = World::serving(&[&program]);
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+    assert_eq!(client.response().status, 400);
+    world.expect_outcomes(10, &[(Outcome::ClientGone, 1)]);
+}
+
+#[test]
+fn connections_beyond_the_limit_are_shed_with_a_503_and_others_go_on() {
+    let program = Program::echo("one");
+    let settings = Settings {
+        connections_max: Some(2),
+        ..Settings::default()
+    };
+    let mut world = World::with_settings(settings);
+    world.set_endpoints(&[&program]);
+    let (mut first, mut second) = (world.client(), world.client());
+    assert_eq!(first.get("/").status, 200);
+    assert_eq!(second.get("/").status, 200);
+    let mut third = world.client();
+    let response = third.response();
+    assert_eq!(response.status, 503);
+    assert_eq!(response.header("retry-after"), Some("1"));
+    drop(third);
+    assert_eq!(first.get("/").status, 200);
+    drop(first);
+    until("there is room again", || {
+        world.ledger.slots().connections == 1
+    });
+    assert_eq!(world.client().get("/").status, 200);
+    assert_eq!(
+        world.ledger.slots().rejected[Rejected::Connections.index()],
+        1
+    );
+}
+
+/// Goes on sending after the answer; a reset would make that fail.
+fn goes_on_sending(client: &mut crate::world::Client) {
+    for _ in 0..10 {
+        client.send(vec![b'x'; 50_000]);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    client.half_close();
+    assert_eq!(client.rest(), (Vec::new(), Ended::Cleanly));
+}
+
+#[test]
+fn a_client_that_is_answered_before_it_was_heard_out_is_not_reset() {
+    let program = Program::echo("one");
+    let mut world = World::serving(&[&program]);
+    world.set_service(|service| service.limits.body_bytes_max = 10);
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\n");
+    assert_eq!(client.response().status, 413);
+    goes_on_sending(&mut client);
+    let mut client = world.client();
+    client.send("NONSENSE\r\n\r\n");
+    assert_eq!(client.response().status, 400);
+    goes_on_sending(&mut client);
+}

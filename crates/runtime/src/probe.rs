@@ -1,0 +1,185 @@
+//! Probes: one question to an instance, answered within a bounded time.
+
+mod exec;
+mod http;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use model::Probe;
+use supervisor::Key;
+use tokio::net::TcpStream;
+
+use crate::driver::{Driver, PortOwner, StartSpec};
+
+pub use exec::end_abandoned;
+
+/// The most of an answer that is kept as evidence, in bytes before escaping.
+pub const EXCERPT_BYTES_MAX: usize = 2048;
+
+/// What the instance is, to a probe.
+#[derive(Debug, Clone, Copy)]
+pub struct ProbeTarget<'a> {
+    /// Its key.
+    pub key: &'a Key,
+    /// Its port on the loopback address, if it has one.
+    pub port: Option<u16>,
+    /// How it was started; an exec probe runs in the same place.
+    pub spec: &'a StartSpec,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// As it should be.
+    Pass {
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// Not as it should be.
+    Fail(ProbeFailure),
+}
+
+/// Why a probe did not pass, with the evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeFailure {
+    /// In words.
+    pub reason: String,
+    /// The HTTP status or exit code, if there was one.
+    pub status: Option<i32>,
+    /// The beginning of the body or the end of the output, control characters
+    /// escaped; at most [`EXCERPT_BYTES_MAX`] bytes before that.
+    pub body_excerpt: Option<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A failure before its time is known.
+struct Failure {
+    reason: String,
+    status: Option<i32>,
+    excerpt: Option<String>,
+}
+
+impl Failure {
+    fn because(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            status: None,
+            excerpt: None,
+        }
+    }
+}
+
+/// Asks the question, for at most `timeout`.
+///
+/// `Http` and `Tcp` of an instance without a port fail. `Exec` must be awaited to
+/// its end: what is dropped before leaves its program running.
+pub async fn run(
+    driver: &dyn Driver,
+    probe: &Probe,
+    target: ProbeTarget<'_>,
+    timeout: Duration,
+) -> ProbeOutcome {
+    let began = Instant::now();
+    let address = target
+        .port
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let found = match (probe, address) {
+        (Probe::Http { path, status, body }, Some(address)) => {
+            let asked = http::ask(address, path, *status, body.as_deref());
+            bounded(timeout, asked).await
+        }
+        (Probe::Tcp, Some(address)) => bounded(timeout, connect(address)).await,
+        (Probe::Http { .. } | Probe::Tcp, None) => Err(Failure::because("the service has no port")),
+        // It bounds itself, since it has something to end.
+        (Probe::Exec(argv), _) => exec::ask(driver, &argv.0, target, timeout).await,
+    };
+    outcome(found, began)
+}
+
+/// Checks that whoever answers on `port` is the instance itself.
+pub async fn check_port(driver: &dyn Driver, key: &Key, port: u16) -> ProbeOutcome {
+    let began = Instant::now();
+    let found = match driver.owners(port).await {
+        Ok(owners) => judge_owners(&owners, key, port),
+        Err(error) => Err(Failure::because(format!(
+            "cannot tell who listens on port {port}: {error}"
+        ))),
+    };
+    outcome(found, began)
+}
+
+fn judge_owners(owners: &[PortOwner], key: &Key, port: u16) -> Result<(), Failure> {
+    if owners.is_empty() {
+        return Err(Failure::because(format!("nothing listens on port {port}")));
+    }
+    let Some(stranger) = owners.iter().find(|owner| owner.key.as_ref() != Some(key)) else {
+        return Ok(());
+    };
+    let who = match (stranger.pid, &stranger.key) {
+        (Some(pid), Some(other)) => format!("{} (pid {pid}) of {other}", stranger.name),
+        (Some(pid), None) => format!("{} (pid {pid})", stranger.name),
+        (None, _) => "a process of another user".to_owned(),
+    };
+    Err(Failure::because(format!(
+        "port {port} belongs to {who}, not to this instance"
+    )))
+}
+
+async fn connect(address: SocketAddr) -> Result<(), Failure> {
+    let connected = TcpStream::connect(address).await;
+    connected
+        .map(drop)
+        .map_err(|error| Failure::because(format!("cannot connect to {address}: {error}")))
+}
+
+async fn bounded(
+    timeout: Duration,
+    asked: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    match tokio::time::timeout(timeout, asked).await {
+        Ok(found) => found,
+        Err(_) => Err(timed_out(timeout)),
+    }
+}
+
+fn timed_out(timeout: Duration) -> Failure {
+    Failure::because(format!("no answer within {timeout:?}"))
+}
+
+fn outcome(found: Result<(), Failure>, began: Instant) -> ProbeOutcome {
+    let elapsed = began.elapsed();
+    match found {
+        Ok(()) => ProbeOutcome::Pass { elapsed },
+        Err(Failure {
+            reason,
+            status,
+            excerpt,
+        }) => ProbeOutcome::Fail(ProbeFailure {
+            reason,
+            status,
+            body_excerpt: excerpt,
+            elapsed,
+        }),
+    }
+}
+
+/// Makes bytes safe to show: line breaks stay, other control characters are escaped.
+fn excerpt(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        // Besides control characters, the ones that reorder text.
+        let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (character.is_control() && character != '\n' && character != '\t') || reorders {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    (!shown.is_empty()).then_some(shown)
+}
+
+#[cfg(test)]
+mod tests;

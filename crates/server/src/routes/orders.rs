@@ -1,0 +1,123 @@
+//! Commands to services, rollouts and instances.
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Path, State};
+use control::Handle;
+use control::api::{Accepted, ApiError, PromoteRequest, RollbackRequest, ScaleRequest};
+use model::{Command, InstanceId, ServiceName};
+
+use crate::failure::{Body, Refused, parsed, service};
+use crate::peer::Peer;
+
+type Answer = Result<Json<Accepted>, Refused>;
+
+async fn order(control: &Handle, peer: Peer, command: Command) -> Answer {
+    Ok(Json(control.command(command, peer.actor()).await?))
+}
+
+/// A command that needs nothing but its service.
+macro_rules! plain_order {
+    ($(#[$doc:meta])* $name:ident, $path:literal, $command:ident) => {
+        $(#[$doc])*
+        #[utoipa::path(post, path = $path,
+            params(("service" = String, Path, description = "The service")),
+            responses((status = 200, body = Accepted), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+        pub(crate) async fn $name(
+            State(control): State<Handle>,
+            ConnectInfo(peer): ConnectInfo<Peer>,
+            Path(name): Path<String>,
+        ) -> Answer {
+            let service: ServiceName = service(&name)?;
+            order(&control, peer, Command::$command { service }).await
+        }
+    };
+}
+
+plain_order!(
+    /// Freezes the running rollout.
+    hold, "/v1/services/{service}/hold", Hold
+);
+plain_order!(
+    /// Goes on after a hold.
+    resume, "/v1/services/{service}/resume", Resume
+);
+plain_order!(
+    /// Passes the gate that the rollout waits at.
+    approve, "/v1/services/{service}/approve", Approve
+);
+plain_order!(
+    /// Ends the running rollout and returns to the release it began from.
+    abort, "/v1/services/{service}/abort", Abort
+);
+plain_order!(
+    /// Replaces every instance by a fresh one of the same release.
+    restart, "/v1/services/{service}/restart", Restart
+);
+plain_order!(
+    /// Drains and stops all instances.
+    stop, "/v1/services/{service}/stop", Stop
+);
+
+/// Ends the present step's wait; never a gate, a failed check or missing capacity.
+#[utoipa::path(post, path = "/v1/services/{service}/promote", request_body = PromoteRequest,
+    params(("service" = String, Path, description = "The service")),
+    responses((status = 200, body = Accepted), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+pub(crate) async fn promote(
+    State(control): State<Handle>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    Body(request): Body<PromoteRequest>,
+) -> Answer {
+    let command = Command::Promote {
+        service: service(&name)?,
+        full: request.full,
+    };
+    order(&control, peer, command).await
+}
+
+/// Starts a new rollout to an earlier release.
+#[utoipa::path(post, path = "/v1/services/{service}/rollback", request_body = RollbackRequest,
+    params(("service" = String, Path, description = "The service")),
+    responses((status = 200, body = Accepted), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+pub(crate) async fn rollback(
+    State(control): State<Handle>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    Body(request): Body<RollbackRequest>,
+) -> Answer {
+    let command = Command::Rollback {
+        service: service(&name)?,
+        release: request.release,
+    };
+    order(&control, peer, command).await
+}
+
+/// Overrides the number of replicas until that line of the file changes.
+#[utoipa::path(post, path = "/v1/services/{service}/scale", request_body = ScaleRequest,
+    params(("service" = String, Path, description = "The service")),
+    responses((status = 200, body = Accepted), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+pub(crate) async fn scale(
+    State(control): State<Handle>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    Body(request): Body<ScaleRequest>,
+) -> Answer {
+    let command = Command::Scale {
+        service: service(&name)?,
+        replicas: request.replicas,
+    };
+    order(&control, peer, command).await
+}
+
+/// Replaces one instance by a fresh one.
+#[utoipa::path(post, path = "/v1/instances/{instance}/drain",
+    params(("instance" = String, Path, description = "The instance, `web-v42-7`")),
+    responses((status = 200, body = Accepted), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+pub(crate) async fn drain(
+    State(control): State<Handle>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+) -> Answer {
+    let instance: InstanceId = parsed(&name, "instance")?;
+    order(&control, peer, Command::Drain { instance }).await
+}

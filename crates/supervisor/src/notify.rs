@@ -1,0 +1,21 @@
+//! Tells systemd (or whoever set `NOTIFY_SOCKET`) how the server stands.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// The variable that names the socket.
+pub(crate) const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
+
+/// Sends one line, such as `READY=1`. That nobody listens is no failure of ours.
+pub(crate) fn tell(line: &str) {
+    let Ok(name) = std::env::var(NOTIFY_VARIABLE) else {
+        return;
+    };
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
+        let _nobody_listens = socket.send_to_addr(line.as_bytes(), &address);
+    }
+}

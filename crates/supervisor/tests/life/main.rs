@@ -1,0 +1,9 @@
+//! Real servers, workers and children, killed at every turn.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's helpers fail as its assertions do"
+)]
+
+mod children;
+mod stage;
+mod workers;

@@ -1,0 +1,254 @@
+use model::{Affinity, InstanceId, ProxyLimits, RolloutId, ServiceName, Share};
+use proptest::prelude::*;
+
+use super::*;
+use crate::affinity::CookieId;
+
+fn release(number: u32, cells: std::ops::Range<u32>) -> Candidate {
+    let endpoint = |cell: u32| Endpoint {
+        instance: InstanceId {
+            service: ServiceName::try_new("web").unwrap(),
+            release: ReleaseId(number),
+            serial: cell,
+        },
+        address: ([127, 0, 0, 1], 9_000 + cell as u16).into(),
+        cell: Cell(cell),
+    };
+    Candidate {
+        release: ReleaseId(number),
+        endpoints: cells.map(endpoint).collect(),
+    }
+}
+
+fn service(
+    stable: std::ops::Range<u32>,
+    candidate: std::ops::Range<u32>,
+    share: u16,
+) -> ServiceTable {
+    ServiceTable {
+        name: ServiceName::try_new("web").unwrap(),
+        cell: Cell(0),
+        stable: release(1, stable),
+        candidate: Some(release(2, candidate)),
+        share: Share::try_new(share).unwrap(),
+        rollout: Some(RolloutId(1)),
+        affinity: Some(Affinity::Cookie),
+        stick_to_instance: false,
+        audiences: Vec::new(),
+        limits: ProxyLimits::default(),
+    }
+}
+
+fn chosen(service: &ServiceTable, ask: &Ask<'_>) -> Option<(u32, u32, bool)> {
+    let choice = choose(service, ask, |_| 0)?;
+    Some((choice.release.0, choice.endpoint.cell.0, choice.moved_back))
+}
+
+#[test]
+fn requests_without_a_user_split_as_the_share_says() {
+    let service = service(0..2, 2..3, 500);
+    let random = (0..20_000_u64).map(mix);
+    let candidates = random
+        .filter(|&random| {
+            chosen(
+                &service,
+                &Ask {
+                    random,
+                    ..Ask::default()
+                },
+            )
+            .unwrap()
+            .0 == 2
+        })
+        .count();
+    // Five standard deviations of a binomial: sqrt(20000 * 0.05 * 0.95) = 31.
+    assert!(candidates.abs_diff(1_000) < 155, "{candidates}");
+}
+
+#[test]
+fn an_audience_goes_to_the_candidate_even_at_no_share() {
+    let service = service(0..1, 1..2, 0);
+    assert_eq!(
+        chosen(
+            &service,
+            &Ask {
+                audience: true,
+                ..Ask::default()
+            }
+        ),
+        Some((2, 1, false))
+    );
+    assert_eq!(chosen(&service, &Ask::default()), Some((1, 0, false)));
+}
+
+#[test]
+fn users_of_a_candidate_without_endpoints_are_moved_back_and_said_so() {
+    let service = service(0..1, 1..1, 10_000);
+    let user = CookieId::new(7);
+    let ask = Ask {
+        user: Some(user.as_bytes()),
+        ..Ask::default()
+    };
+    assert_eq!(chosen(&service, &ask), Some((1, 0, true)));
+    assert_eq!(
+        chosen(
+            &service,
+            &Ask {
+                audience: true,
+                ..Ask::default()
+            }
+        ),
+        Some((1, 0, true))
+    );
+    assert_eq!(chosen(&service, &Ask::default()), Some((1, 0, false)));
+}
+
+#[test]
+fn stable_traffic_goes_to_the_candidate_only_when_stable_has_no_endpoint_at_all() {
+    assert_eq!(
+        chosen(&service(0..0, 1..2, 0), &Ask::default()),
+        Some((2, 1, false))
+    );
+    let ask = Ask {
+        tried: &[Cell(0)],
+        kept: Some(ReleaseId(1)),
+        ..Ask::default()
+    };
+    assert_eq!(chosen(&service(0..1, 1..2, 0), &ask), None);
+}
+
+#[test]
+fn nothing_is_chosen_when_nothing_is_ready() {
+    assert_eq!(chosen(&service(0..0, 1..1, 5_000), &Ask::default()), None);
+    let mut first = service(0..0, 0..0, 0);
+    first.candidate = None;
+    assert_eq!(chosen(&first, &Ask::default()), None);
+}
+
+#[test]
+fn a_preview_never_leaves_its_release() {
+    let ask = Ask {
+        only: Some(ReleaseId(2)),
+        ..Ask::default()
+    };
+    assert_eq!(chosen(&service(0..1, 1..2, 0), &ask), Some((2, 1, false)));
+    assert_eq!(chosen(&service(0..1, 1..1, 0), &ask), None);
+    let gone = Ask {
+        only: Some(ReleaseId(3)),
+        ..Ask::default()
+    };
+    assert_eq!(chosen(&service(0..1, 1..2, 0), &gone), None);
+}
+
+#[test]
+fn a_repeated_request_stays_in_its_release_and_then_goes_to_the_old_one() {
+    let service = service(0..2, 2..4, 0);
+    let kept = Some(ReleaseId(2));
+    for random in (0..50).map(mix) {
+        let ask = Ask {
+            kept,
+            tried: &[Cell(2)],
+            random,
+            ..Ask::default()
+        };
+        assert_eq!(chosen(&service, &ask), Some((2, 3, false)));
+        let ask = Ask {
+            kept,
+            tried: &[Cell(2), Cell(3)],
+            random,
+            ..Ask::default()
+        };
+        assert_eq!(chosen(&service, &ask).unwrap().0, 1);
+        let ask = Ask {
+            kept: Some(ReleaseId(1)),
+            tried: &[Cell(0)],
+            random,
+            ..Ask::default()
+        };
+        assert_eq!(chosen(&service, &ask), Some((1, 1, false)));
+    }
+}
+
+#[test]
+fn a_user_stays_with_an_instance_until_it_leaves_and_only_its_users_move() {
+    let mut before = service(0..5, 5..5, 0);
+    before.stick_to_instance = true;
+    let mut after = before.clone();
+    after.stable.endpoints.remove(2);
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 0..500 {
+        let user = CookieId::new(number * 0x9e37_79b9_7f4a);
+        let ask = |random| Ask {
+            user: Some(user.as_bytes()),
+            random,
+            ..Ask::default()
+        };
+        let home = chosen(&before, &ask(1)).unwrap().1;
+        assert_eq!(chosen(&before, &ask(mix(2))).unwrap().1, home);
+        let later = chosen(&after, &ask(3)).unwrap().1;
+        assert!(
+            home == 2 || later == home,
+            "user {number} moved from {home} to {later}"
+        );
+        seen.insert(home);
+    }
+    assert_eq!(seen.len(), 5);
+}
+
+#[test]
+fn of_two_endpoints_the_one_with_fewer_open_requests_is_picked() {
+    let endpoints = release(1, 0..2).endpoints;
+    for random in (0..100).map(mix) {
+        let open = |cell: Cell| if cell == Cell(0) { 5 } else { 4 };
+        assert_eq!(pick(&endpoints, &[], open, random), Some(1));
+    }
+}
+
+#[test]
+fn ties_are_broken_evenly() {
+    let endpoints = release(1, 0..4).endpoints;
+    let mut seen = [0_u32; 4];
+    for random in (0..8_000).map(mix) {
+        seen[pick(&endpoints, &[], |_| 3, random).unwrap()] += 1;
+    }
+    // Five standard deviations: sqrt(8000 * 0.25 * 0.75) = 39.
+    assert!(
+        seen.iter().all(|count| count.abs_diff(2_000) < 195),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn power_of_two_choices_keeps_the_load_flat() {
+    let endpoints = release(1, 0..10).endpoints;
+    let mut open = [0_u32; 10];
+    for random in (0..10_000).map(mix) {
+        let at = pick(&endpoints, &[], |cell| open[cell.0 as usize], random).unwrap();
+        open[at] += 1;
+    }
+    let (least, most) = (open.iter().min().unwrap(), open.iter().max().unwrap());
+    assert!(most - least <= 8, "{open:?}");
+}
+
+proptest! {
+    #[test]
+    fn a_pick_is_never_one_that_was_tried(count in 0_u32..20, tried in prop::collection::vec(0_u32..20, 0..4), random: u64) {
+        let endpoints = release(1, 0..count).endpoints;
+        let tried: Vec<Cell> = tried.into_iter().map(Cell).collect();
+        let left = endpoints.iter().any(|endpoint| !tried.contains(&endpoint.cell));
+        let picked = pick(&endpoints, &tried, |cell| cell.0 % 3, random);
+        prop_assert_eq!(picked.is_some(), left);
+        if let Some(at) = picked {
+            prop_assert!(!tried.contains(&endpoints[at].cell));
+        }
+    }
+
+    #[test]
+    fn with_affinity_a_user_only_moves_forward_as_the_share_grows(id: u128, random: u64, a in 0_u16..=10_000, b in 0_u16..=10_000) {
+        let user = CookieId::new(id);
+        let ask = Ask { user: Some(user.as_bytes()), random, ..Ask::default() };
+        let before = chosen(&service(0..2, 2..4, a.min(b)), &ask).unwrap().0;
+        let after = chosen(&service(0..2, 2..4, a.max(b)), &ask).unwrap().0;
+        prop_assert!(before <= after);
+    }
+}

@@ -1,0 +1,22 @@
+//! Routing as data: match a route, split, affinity, balance.
+//!
+//! The engine builds an immutable [`Table`], the proxy reads it. Nothing here
+//! knows sockets, and nothing here changes a table once it is published.
+
+mod affinity;
+mod choose;
+mod hash;
+mod index;
+mod outcome;
+mod path;
+mod repeat;
+mod table;
+
+pub use affinity::{COOKIE, CookieId, is_in_share};
+pub use choose::{Ask, Choice, choose, pick};
+pub use index::{Index, RouteMatch};
+pub use outcome::{Effect, Outcome, Phase, Rejected};
+pub use repeat::{ATTEMPTS_MAX, BodyHeld, FailedAttempt, Progress};
+pub use table::{
+    AudienceRule, Candidate, Cell, Endpoint, HostPattern, Listener, Route, ServiceTable, Table,
+};

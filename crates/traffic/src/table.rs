@@ -1,0 +1,121 @@
+//! The proxy's whole routing state.
+
+use std::net::SocketAddr;
+
+use model::{
+    Affinity, InstanceId, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share,
+};
+use serde::{Deserialize, Serialize};
+
+/// The proxy's whole routing state at one revision; replaced as a whole, never changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its number; a thread never goes back to a smaller one.
+    pub revision: Revision,
+    /// What is listened on. Endpoints behind a listener come from its routes.
+    pub listeners: Vec<Listener>,
+    /// The services, in the order of their names.
+    pub services: Vec<ServiceTable>,
+}
+
+/// An address that requests arrive at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// Its routes; the most specific that matches is taken.
+    pub routes: Vec<Route>,
+}
+
+/// Host and path that lead to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Which hosts.
+    pub host: HostPattern,
+    /// The path prefix by whole segments, `/` for all.
+    pub path: String,
+    /// The index in [`Table::services`].
+    pub service: usize,
+    /// The release that this route alone leads to, whatever the split (a preview).
+    pub only: Option<ReleaseId>,
+}
+
+/// Which hosts a route takes, in lower case and without port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostPattern {
+    /// Exactly this one.
+    Exact(String),
+    /// Every host below this domain: `example.com` for `*.example.com`.
+    Below(String),
+    /// Any.
+    Any,
+}
+
+/// Everything about one service that a request needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceTable {
+    /// Its name.
+    pub name: ServiceName,
+    /// The index of its figures in the ledger.
+    pub cell: Cell,
+    /// The release that has the rest of the traffic.
+    pub stable: Candidate,
+    /// The release that a rollout is moving to, if any share or audience is its already.
+    pub candidate: Option<Candidate>,
+    /// The candidate's share of the users (or of the requests, without affinity).
+    pub share: Share,
+    /// Mixed into the hash of a user, so that each rollout draws its own sample.
+    pub rollout: Option<RolloutId>,
+    /// What keeps one user on one release.
+    pub affinity: Option<Affinity>,
+    /// Whether a user also stays with one instance.
+    pub stick_to_instance: bool,
+    /// Requests that go to the candidate beside the share: any of these that matches.
+    pub audiences: Vec<AudienceRule>,
+    /// Bounds.
+    pub limits: ProxyLimits,
+}
+
+/// One of the releases that a service's requests can go to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The release.
+    pub release: ReleaseId,
+    /// Its endpoints that may get new requests.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An address of an instance that can receive traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Whose it is.
+    pub instance: InstanceId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The index of its figures in the ledger; its own until the instance is forgotten.
+    pub cell: Cell,
+}
+
+/// An index into the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cell(pub u32);
+
+/// A resolved audience: secrets are values here, so a table is never printed or logged.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AudienceRule {
+    /// A header, by its lower-case name, with this value.
+    Header(String, String),
+    /// A cookie with this value.
+    Cookie(String, String),
+}
+
+impl std::fmt::Debug for AudienceRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Header(name, _) => write!(f, "Header({name}, …)"),
+            Self::Cookie(name, _) => write!(f, "Cookie({name}, …)"),
+        }
+    }
+}

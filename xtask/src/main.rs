@@ -1,0 +1,43 @@
+//! Development tasks of the workspace: `cargo xtask` lists them.
+
+mod generate;
+mod run;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  test                  everything CI runs: format, lints, tidy, generated files, tests, simulation
+  tidy                  the rules that no other tool checks
+  generate [--check]    write (or compare) the files made from the code
+  sim [ARGS…]           the simulator in release profile: --schedules N --seed S
+  bench [NAME…]         the benchmarks: deploys, rollback, overhead, proxy, idle
+  fuzz [SECONDS]        the fuzz targets, each for so long (needs a nightly toolchain and cargo-fuzz)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let done = match args.first().map(String::as_str) {
+        Some("test") => test::all(),
+        Some("tidy") => tidy::check(),
+        Some("generate") => generate::run(rest.iter().any(|arg| arg == "--check")),
+        Some("sim") => run::sim(rest),
+        Some("bench") => run::bench(rest),
+        Some("fuzz") => run::fuzz(rest),
+        Some(_) | None => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Starting other programs from the workspace's root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest
+        .parent()
+        .expect("xtask lies in the workspace")
+        .to_owned()
+}
+
+/// Runs `cargo` with `args` and says what failed.
+pub(crate) fn cargo(args: &[&str]) -> Result<(), String> {
+    command("cargo", args)
+}
+
+fn command(program: &str, args: &[&str]) -> Result<(), String> {
+    eprintln!("$ {program} {}", args.join(" "));
+    let status = Command::new(program)
+        .args(args)
+        .current_dir(root())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!(
+            "`{program} {}` ended with {status}",
+            args.join(" ")
+        )),
+        Err(error) => Err(format!("`{program}` cannot be run: {error}")),
+    }
+}
+
+/// The simulator in release profile.
+pub(crate) fn sim(args: &[String]) -> Result<(), String> {
+    let mut all = vec!["run", "--quiet", "--release", "--package", "sim", "--"];
+    all.extend(args.iter().map(String::as_str));
+    cargo(&all)
+}
+
+/// The benchmarks, in release profile.
+pub(crate) fn bench(args: &[String]) -> Result<(), String> {
+    cargo(&["build", "--release", "--package", "cli"])?;
+    let mut all = vec!["run", "--quiet", "--release", "--package", "bench", "--"];
+    all.extend(args.iter().map(String::as_str));
+    cargo(&all)
+}
+
+/// Each fuzz target for a bounded time.
+pub(crate) fn fuzz(args: &[String]) -> Result<(), String> {
+    let seconds = match args.first() {
+        Some(text) => text
+            .parse::<u32>()
+            .map_err(|_| format!("`{text}` is no number of seconds"))?,
+        None => 60,
+    };
+    let listing = Command::new("cargo")
+        .args(["+nightly", "fuzz", "list"])
+        .current_dir(root())
+        .output()
+        .map_err(|error| format!("`cargo fuzz` cannot be run: {error}"))?;
+    if !listing.status.success() {
+        return Err(
+            "`cargo +nightly fuzz list` failed: install a nightly toolchain and cargo-fuzz"
+                .to_owned(),
+        );
+    }
+    let limit = format!("-max_total_time={seconds}");
+    for target in String::from_utf8_lossy(&listing.stdout).lines() {
+        cargo(&["+nightly", "fuzz", "run", target, "--", &limit])?;
+    }
+    Ok(())
+}
