@@ -239,7 +239,6 @@ impl Shell {
 
     /// Writes down what was noted, and tells those who listen.
     pub(super) fn flush_notes(&mut self) {
-        self.changed.send_modify(|version| *version += 1);
         if self.notes.is_empty() {
             return;
         }

@@ -238,6 +238,7 @@ impl Shell {
 
     /// Gives the engine every event, and carries out what it wants, until nothing is left.
     async fn settle(&mut self) {
+        let mut changed = !self.notes.is_empty();
         while let Some(event) = self.queue.pop_front() {
             if self.end.is_some() {
                 return;
@@ -246,8 +247,13 @@ impl Shell {
             let effects = self.engine.poll(event, self.polled);
             self.carry_out(effects).await;
             self.note_status();
+            changed = true;
         }
         self.flush_notes();
+        // A question changes nothing: who asks again at each change would ask for ever.
+        if changed {
+            self.changed.send_modify(|version| *version += 1);
+        }
     }
 
     async fn look(&mut self) {
