@@ -6,7 +6,7 @@ use std::fs;
 use crate::run::root;
 
 /// Rooms that decide: no I/O, and only these dependencies on other rooms.
-const PURE: [(&str, &[&str]); 8] = [
+const PURE: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("config", &["model"]),
     ("verdict", &["model"]),
@@ -14,6 +14,7 @@ const PURE: [(&str, &[&str]); 8] = [
     ("fleet", &["model"]),
     ("traffic", &["model"]),
     ("http1", &[]),
+    ("migration", &["model"]),
     (
         "engine",
         &["model", "verdict", "rollout", "fleet", "traffic"],
