@@ -23,7 +23,8 @@ impl Version {
     }
 }
 
-/// A request's method. CONNECT is refused.
+/// A request's method. CONNECT is refused, and so is TRACE: its answer would show a client's
+/// script the cookies and the fields that the proxy adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
     /// GET.
@@ -41,8 +42,6 @@ pub enum Method {
     Options,
     /// PATCH.
     Patch,
-    /// TRACE.
-    Trace,
     /// Any other token; its name is [`RequestHead::method_name`](crate::RequestHead::method_name).
     Other,
 }
@@ -57,10 +56,7 @@ impl Method {
             "DELETE" => Ok(Self::Delete),
             "OPTIONS" => Ok(Self::Options),
             "PATCH" => Ok(Self::Patch),
-            "TRACE" => Ok(Self::Trace),
-            name if name.len() > METHOD_BYTES_MAX || name.eq_ignore_ascii_case("CONNECT") => {
-                Err(Refusal::Method)
-            }
+            name if name.len() > METHOD_BYTES_MAX || is_refused(name) => Err(Refusal::Method),
             _ => Ok(Self::Other),
         }
     }
@@ -69,8 +65,15 @@ impl Method {
     #[must_use]
     pub fn is_idempotent(self) -> bool {
         match self {
-            Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace => true,
+            Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options => true,
             Self::Post | Self::Patch | Self::Other => false,
         }
     }
+}
+
+/// Methods are case-sensitive, but no program should be left to judge a lower-case one.
+fn is_refused(name: &str) -> bool {
+    ["CONNECT", "TRACE"]
+        .iter()
+        .any(|refused| name.eq_ignore_ascii_case(refused))
 }

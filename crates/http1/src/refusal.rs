@@ -14,12 +14,15 @@ pub enum Refusal {
     /// The version is not 1.0 or 1.1.
     #[error("HTTP version not supported")]
     Version,
-    /// The method's name is too long, or is CONNECT.
+    /// The method's name is too long, or is CONNECT or TRACE.
     #[error("method not implemented")]
     Method,
     /// The target has a forbidden character or form.
     #[error("malformed request target")]
     Target,
+    /// A segment of the target's path is `.` or `..`, escaped or not.
+    #[error("dot segment in the request target")]
+    DotSegment,
     /// The request line is longer than the limit.
     #[error("request target too long")]
     TargetTooLong,
@@ -35,7 +38,7 @@ pub enum Refusal {
     /// An HTTP/1.1 request names no host.
     #[error("missing host")]
     HostMissing,
-    /// The host is given twice, differs from the target's, or is malformed.
+    /// The host is given twice, or is malformed.
     #[error("ambiguous or malformed host")]
     Host,
     /// Content-Length is given more than once or is not a decimal number.
@@ -69,6 +72,7 @@ impl Refusal {
             Self::BareLf
             | Self::FirstLine
             | Self::Target
+            | Self::DotSegment
             | Self::Header
             | Self::HostMissing
             | Self::Host
@@ -89,24 +93,51 @@ impl Refusal {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::BareLf => "bare-lf",
-            Self::FirstLine => "first-line",
+            Self::BareLf => "bare_lf",
+            Self::FirstLine => "first_line",
             Self::Version => "version",
             Self::Method => "method",
             Self::Target => "target",
-            Self::TargetTooLong => "target-too-long",
-            Self::HeadTooLarge => "head-too-large",
-            Self::TooManyHeaders => "too-many-headers",
+            Self::DotSegment => "dot_segment",
+            Self::TargetTooLong => "target_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::TooManyHeaders => "too_many_headers",
             Self::Header => "header",
-            Self::HostMissing => "host-missing",
+            Self::HostMissing => "host_missing",
             Self::Host => "host",
-            Self::ContentLength => "content-length",
-            Self::BodyTooLarge => "body-too-large",
-            Self::TwoFramings => "two-framings",
-            Self::TransferEncodingInOld => "transfer-encoding-in-1.0",
-            Self::TransferEncoding => "transfer-encoding",
-            Self::TransferCoding => "transfer-coding",
+            Self::ContentLength => "content_length",
+            Self::BodyTooLarge => "body_too_large",
+            Self::TwoFramings => "two_framings",
+            Self::TransferEncodingInOld => "transfer_encoding_in_old",
+            Self::TransferEncoding => "transfer_encoding",
+            Self::TransferCoding => "transfer_coding",
             Self::Expectation => "expectation",
+        }
+    }
+
+    /// One sentence for the person at the client.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::BareLf => "a line of the request's head ends without a carriage return",
+            Self::FirstLine => "the request line is malformed",
+            Self::Version => "this version of HTTP is not spoken here",
+            Self::Method => "this method is not implemented",
+            Self::Target => "the request's target is malformed",
+            Self::DotSegment => "the request's path has a dot segment",
+            Self::TargetTooLong => "the request's target is too long",
+            Self::HeadTooLarge => "the request's head is too large",
+            Self::TooManyHeaders => "the request has too many header fields",
+            Self::Header => "a header field of the request is malformed",
+            Self::HostMissing => "the request names no host",
+            Self::Host => "the request's host is malformed or given twice",
+            Self::ContentLength => "the request's content length is malformed or given twice",
+            Self::BodyTooLarge => "the request's body is larger than can be counted",
+            Self::TwoFramings => "the request's body is framed in two ways",
+            Self::TransferEncodingInOld => "HTTP/1.0 has no transfer encodings",
+            Self::TransferEncoding => "the request's transfer encoding is malformed",
+            Self::TransferCoding => "this transfer coding is not implemented",
+            Self::Expectation => "only the expectation 100-continue can be met",
         }
     }
 }

@@ -226,14 +226,11 @@ impl RequestHead {
             .parts
             .authority
             .map(|(from, to)| (begin + from, begin + to));
-        match (sent, authority, self.line.version) {
-            (None, _, Version::Http11) => Err(Refusal::HostMissing),
-            (None, authority, Version::Http10) => Ok(authority.unwrap_or((0, 0))),
-            (Some(sent), None, _) => Ok(sent),
-            (Some(sent), Some(authority), _) => {
-                let same = self.slice(sent).eq_ignore_ascii_case(self.slice(authority));
-                if same { Ok(sent) } else { Err(Refusal::Host) }
-            }
+        match (sent, authority) {
+            (None, _) if self.line.version == Version::Http11 => Err(Refusal::HostMissing),
+            // RFC 9112, 3.2.2: whatever Host says, the target's authority is meant.
+            (_, Some(authority)) => Ok(authority),
+            (sent, None) => Ok(sent.unwrap_or((0, 0))),
         }
     }
 

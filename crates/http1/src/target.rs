@@ -3,13 +3,14 @@
 use crate::method::Method;
 use crate::refusal::Refusal;
 
-/// Visible ASCII without what no URI and no browser's address may hold raw: `#`, `<`, `>`,
-/// `"` and `|`.
+/// Visible ASCII without what no URI and no browser's address may hold raw: `#`, `<`, `>` and
+/// `"`. `|` stands in queries alone: no URI may hold it, but browsers send it there as it is
+/// typed, and no program takes a query's `|` for anything else.
 static TARGET: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0x21;
     while byte < 0x7f {
-        table[byte] = !matches!(byte as u8, b'#' | b'<' | b'>' | b'"' | b'|');
+        table[byte] = !matches!(byte as u8, b'#' | b'<' | b'>' | b'"');
         byte += 1;
     }
     table
@@ -44,19 +45,40 @@ pub(crate) fn split(target: &[u8], method: Method) -> Result<TargetParts, Refusa
     parts(target, Some((begin, end)))
 }
 
-/// Finds the path after the authority. A backslash in it is refused: some programs read it as
-/// a slash, so that they would serve another path than the one that was routed.
+/// Finds the path after the authority, and refuses one that a program may read as another than
+/// the one that was routed: some take a backslash for a slash, and all but few resolve dot
+/// segments, which every browser does before it asks.
 fn parts(target: &[u8], authority: Option<(usize, usize)>) -> Result<TargetParts, Refusal> {
-    let path = authority.map_or(0, |(_, end)| end);
-    let path_end = memchr::memchr(b'?', &target[path..]).map_or(target.len(), |at| path + at);
-    if memchr::memchr(b'\\', &target[path..path_end]).is_some() {
+    let begin = authority.map_or(0, |(_, end)| end);
+    let path_end = memchr::memchr(b'?', &target[begin..]).map_or(target.len(), |at| begin + at);
+    let path = &target[begin..path_end];
+    if memchr::memchr2(b'\\', b'|', path).is_some() {
         return Err(Refusal::Target);
+    }
+    if path.split(|&byte| byte == b'/').any(is_dot_segment) {
+        return Err(Refusal::DotSegment);
     }
     Ok(TargetParts {
         authority,
-        path,
+        path: begin,
         path_end,
     })
+}
+
+/// True for `.` and `..`, each dot also as `%2e`.
+fn is_dot_segment(segment: &[u8]) -> bool {
+    let after_dot = |rest: &[u8]| match rest {
+        [b'.', ..] => Some(1),
+        [b'%', b'2', b'e' | b'E', ..] => Some(3),
+        _ => None,
+    };
+    let Some(first) = after_dot(segment) else {
+        return false;
+    };
+    match after_dot(&segment[first..]) {
+        Some(second) => segment.len() == first + second,
+        None => segment.len() == first,
+    }
 }
 
 fn scheme_end(target: &[u8]) -> Option<usize> {
@@ -90,7 +112,7 @@ pub(crate) fn check_host(host: &[u8]) -> Result<(), Refusal> {
     };
     let port_fits = match port {
         [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        [b':', digits @ ..] => is_port(digits),
         _ => false,
     };
     if name_fits && port_fits {
@@ -98,6 +120,14 @@ pub(crate) fn check_host(host: &[u8]) -> Result<(), Refusal> {
     } else {
         Err(Refusal::Host)
     }
+}
+
+/// True for a number up to 65535, and for none at all, which means the scheme's port.
+fn is_port(digits: &[u8]) -> bool {
+    let value = |value: u32, digit: &u8| value * 10 + u32::from(digit - b'0');
+    digits.len() <= 5
+        && digits.iter().all(u8::is_ascii_digit)
+        && digits.iter().fold(0, value) <= u32::from(u16::MAX)
 }
 
 /// The host without its port.

@@ -14,6 +14,7 @@ pub(crate) struct Reply {
     rejected: Rejected,
     status: u16,
     reason: &'static str,
+    message: &'static str,
 }
 
 impl Reply {
@@ -22,6 +23,7 @@ impl Reply {
             rejected,
             status: rejected.status(),
             reason: rejected.name(),
+            message: rejected.message(),
         }
     }
 
@@ -31,6 +33,7 @@ impl Reply {
             rejected: Rejected::BadRequest,
             status: refusal.status(),
             reason: refusal.reason(),
+            message: refusal.message(),
         }
     }
 
@@ -38,7 +41,7 @@ impl Reply {
         let error = ProxyError {
             status: self.status,
             reason: self.reason,
-            message: self.rejected.message(),
+            message: self.message,
             retry_after_seconds: self.rejected.retry_after_seconds(),
             persist,
             client,
@@ -91,10 +94,13 @@ impl Client {
     }
 }
 
-/// A client that broke off or garbled its body is not heard out.
+/// A client that broke off or garbled its body is not heard out, and one whose instance was
+/// stopped under it has no use for its connection: mostly the server itself ends then.
 fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
     match rejected {
-        Rejected::BadRequest | Rejected::BodyTimeout | Rejected::HeadTimeout => Persist::Close,
+        Rejected::BadRequest | Rejected::BodyTimeout | Rejected::HeadTimeout | Rejected::Cut => {
+            Persist::Close
+        }
         Rejected::NoRoute
         | Rejected::Connections
         | Rejected::BodyTooLarge
@@ -103,7 +109,6 @@ fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
         | Rejected::Connect
         | Rejected::NoResponse
         | Rejected::BadResponse
-        | Rejected::Timeout
-        | Rejected::Cut => wish,
+        | Rejected::Timeout => wish,
     }
 }

@@ -293,7 +293,6 @@ fn what_may_not_be_repeated_waits_for_no_stale_connection() {
         Method::Put,
         Method::Delete,
         Method::Options,
-        Method::Trace,
     ] {
         assert!(may_use_idle(method, Duration::from_secs(60)));
     }

@@ -49,6 +49,14 @@ fn absolute_and_asterisk_targets_have_paths() {
 }
 
 #[test]
+fn the_authority_of_the_target_is_meant_whatever_host_says() {
+    let head = request("GET http://shop.example:81/x HTTP/1.1\r\nHost: other\r\n\r\n");
+    assert_eq!(head.host(), Some(&b"shop.example:81"[..]));
+    let head = request("GET http://shop.example/x HTTP/1.0\r\nHost: other\r\n\r\n");
+    assert_eq!(head.host(), Some(&b"shop.example"[..]));
+}
+
+#[test]
 fn one_empty_line_before_a_request_is_skipped() {
     let text = "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_eq!(

@@ -239,6 +239,8 @@ fn malformed_request_lines_are_refused() {
             501,
         ),
         (b"connect / HTTP/1.1\r\n", Refusal::Method, 501),
+        (b"TRACE / HTTP/1.1\r\n", Refusal::Method, 501),
+        (b"Trace / HTTP/1.0\r\n", Refusal::Method, 501),
         (
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\n",
             Refusal::Method,
@@ -300,6 +302,8 @@ fn malformed_targets_are_refused() {
         "/a>b",
         "/a\"b",
         "/a|b",
+        "/a|b?c",
+        "http://shop.example/a|b",
         "/a\\b",
         "/\u{e9}",
         "*",
@@ -321,6 +325,50 @@ fn malformed_targets_are_refused() {
 }
 
 #[test]
+fn what_browsers_leave_in_a_query_may_stay_there() {
+    for target in ["/a?b|c", "/a?b\\c", "/a?^`{}[]'", "http://shop.example?a|b"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+        assert_eq!(try_request(head.as_bytes()).err(), None, "{target}");
+    }
+}
+
+#[test]
+fn dot_segments_are_refused_wherever_they_are_in_the_path() {
+    let refusal = |target: &str| {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+        try_request(head.as_bytes()).err()
+    };
+    for target in [
+        "/..",
+        "/../a",
+        "/a/../b",
+        "/a/..",
+        "/./a",
+        "/a/.",
+        "/a/%2e%2E/b",
+        "/a/.%2e/b",
+        "/a/%2e./b?c",
+        "/%2E",
+        "http://shop.example/a/../b",
+    ] {
+        assert_eq!(refusal(target), Some(Refusal::DotSegment), "{target}");
+    }
+    for target in [
+        "/...",
+        "/a..",
+        "/..a",
+        "/.a",
+        "/%2ea",
+        "/%2e%2e%2e",
+        "/a?/../b",
+        "/%2",
+        "/.well-known/x",
+    ] {
+        assert_eq!(refusal(target), None, "{target}");
+    }
+}
+
+#[test]
 fn hosts_must_be_one_and_well_formed() {
     let cases = [
         ("GET / HTTP/1.1", "", Some(Refusal::HostMissing)),
@@ -338,6 +386,8 @@ fn hosts_must_be_one_and_well_formed() {
         ("GET / HTTP/1.1", "Host: a:b\r\n", Some(Refusal::Host)),
         ("GET / HTTP/1.1", "Host: a:1:2\r\n", Some(Refusal::Host)),
         ("GET / HTTP/1.1", "Host: a:123456\r\n", Some(Refusal::Host)),
+        ("GET / HTTP/1.1", "Host: a:65536\r\n", Some(Refusal::Host)),
+        ("GET / HTTP/1.1", "Host: a:99999\r\n", Some(Refusal::Host)),
         ("GET / HTTP/1.1", "Host: :80\r\n", Some(Refusal::Host)),
         ("GET / HTTP/1.1", "Host: [::1\r\n", Some(Refusal::Host)),
         ("GET / HTTP/1.1", "Host: [::1]x\r\n", Some(Refusal::Host)),
@@ -347,7 +397,13 @@ fn hosts_must_be_one_and_well_formed() {
             "Host: a\r\nHost: b\r\n",
             Some(Refusal::Host),
         ),
-        ("GET http://a/ HTTP/1.1", "Host: b\r\n", Some(Refusal::Host)),
+        (
+            "GET http://a/ HTTP/1.1",
+            "Host: b c\r\n",
+            Some(Refusal::Host),
+        ),
+        ("GET http://a/ HTTP/1.1", "Host: b\r\n", None),
+        ("GET / HTTP/1.1", "Host: a:65535\r\n", None),
         (
             "GET http://a@b/ HTTP/1.1",
             "Host: b\r\n",

@@ -151,6 +151,9 @@ fn what_is_open_at_the_drain_limit_is_cut_and_counted() {
         (response.status, response.header("x-gapless-error")),
         (502, Some("cut"))
     );
+    assert_eq!(response.header("connection"), Some("close"));
+    client.half_close();
+    assert_eq!(client.rest(), (Vec::new(), crate::world::Ended::Cleanly));
     until("it is counted", || {
         world.cell(10).outcome(Phase::Told, Outcome::Cut) == 1
     });

@@ -26,6 +26,10 @@ fn ambiguous_requests_are_refused_and_the_connection_is_closed() {
         ("GET / HTTP/1.1\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
         ("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", 501),
+        ("TRACE / HTTP/1.1\r\nHost: h\r\n\r\n", 501),
+        ("GET /public/../admin HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        ("GET /a|b HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: h:99999\r\n\r\n", 400),
     ];
     for (bytes, status) in refused {
         let mut client = world.client();
@@ -39,6 +43,71 @@ fn ambiguous_requests_are_refused_and_the_connection_is_closed() {
     assert_eq!(program.connections(), 0);
     let rejected = world.ledger.slots().rejected[Rejected::BadRequest.index()];
     assert_eq!(rejected, refused.len() as u64);
+}
+
+#[test]
+fn every_refusal_says_what_is_wrong() {
+    let world = World::serving(&[]);
+    let long = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(9_000));
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
+        "A: b\r\n".repeat(101)
+    );
+    for (bytes, status, reason, sentence) in [
+        (
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+            "two_framings",
+            "the request's body is framed in two ways\n",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999999999999999\r\n\r\n",
+            413,
+            "body_too_large",
+            "the request's body is larger than can be counted\n",
+        ),
+        (
+            &long,
+            414,
+            "target_too_long",
+            "the request's target is too long\n",
+        ),
+        (
+            &many,
+            431,
+            "too_many_headers",
+            "the request has too many header fields\n",
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: h\r\nExpect: more\r\n\r\n",
+            417,
+            "expectation",
+            "only the expectation 100-continue can be met\n",
+        ),
+    ] {
+        let response = world.client().send(bytes).response();
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("x-gapless-error"), Some(reason));
+        assert_eq!(response.text(), sentence);
+    }
+}
+
+#[test]
+fn the_authority_of_an_absolute_target_is_the_host_that_the_program_sees() {
+    let program = Program::new(|connection| {
+        let head = connection.head()?;
+        connection.answer(&head);
+        Some(())
+    });
+    let world = World::serving(&[&program]);
+    let mut client = world.client();
+    client.send("GET http://shop.example:81/a?b|c HTTP/1.1\r\nHost: other\r\n\r\n");
+    let seen = client.response();
+    assert!(
+        seen.text()
+            .starts_with("GET /a?b|c HTTP/1.1\r\nhost: shop.example:81\r\n")
+    );
+    assert!(!seen.text().contains("other"), "{}", seen.text());
 }
 
 #[test]
