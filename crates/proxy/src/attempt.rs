@@ -14,6 +14,7 @@ use crate::exchange::Exchange;
 use crate::flow::Hold;
 use crate::pool::{Place, connect, poll_connected};
 use crate::relay::{End, Failure, Relay};
+use crate::stream::Stream;
 use crate::visit::{Admission, Turned, Visit};
 use crate::watch::TICK;
 
@@ -57,8 +58,8 @@ enum Attempted {
 }
 
 /// Answers a request whose head was read.
-pub(crate) async fn answer(
-    client: &mut Client,
+pub(crate) async fn answer<S: Stream>(
+    client: &mut Client<S>,
     exchange: &mut Exchange,
     visit: &mut Visit,
 ) -> After {
@@ -90,13 +91,13 @@ pub(crate) async fn answer(
 }
 
 /// Writes the request's head for the endpoint. The same bytes serve every attempt.
-fn prepare(client: &Client, exchange: &mut Exchange) {
+fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange) {
     let up = &mut exchange.up;
     http1::write_request(&exchange.request, &rewrite(client), &mut up.out);
     up.hold = Hold::Everything;
 }
 
-fn rewrite(client: &Client) -> RewriteRequest<'_> {
+fn rewrite<S: Stream>(client: &Client<S>) -> RewriteRequest<'_> {
     RewriteRequest {
         forwarded: Forwarded {
             client: &client.peer_text,
@@ -111,8 +112,8 @@ fn rewrite(client: &Client) -> RewriteRequest<'_> {
 }
 
 /// Claims an endpoint for another attempt, if one may be made.
-fn again(
-    client: &Client,
+fn again<S: Stream>(
+    client: &Client<S>,
     exchange: &Exchange,
     visit: &mut Visit,
     (failed, progress): (&Claim, Progress),
@@ -129,8 +130,8 @@ fn again(
     }
 }
 
-async fn attempt(
-    client: &mut Client,
+async fn attempt<S: Stream>(
+    client: &mut Client<S>,
     exchange: &mut Exchange,
     visit: &mut Visit,
     mut claim: Claim,
@@ -182,7 +183,7 @@ async fn attempt(
 }
 
 /// An idle connection that may carry the request. The time is rounded up to the next tick.
-fn idle(client: &Client, visit: &Visit, place: Place) -> Option<TcpStream> {
+fn idle<S: Stream>(client: &Client<S>, visit: &Visit, place: Place) -> Option<TcpStream> {
     let thread = &client.thread;
     let now = thread.watches.coarse_micros() + micros(TICK);
     let may = visit.may_use_idle();
@@ -190,8 +191,8 @@ fn idle(client: &Client, visit: &Visit, place: Place) -> Option<TcpStream> {
 }
 
 /// Connects to the endpoint; the client may leave meanwhile.
-async fn connected(
-    client: &mut Client,
+async fn connected<S: Stream>(
+    client: &mut Client<S>,
     exchange: &mut Exchange,
     visit: &Visit,
     claim: &Claim,
@@ -220,8 +221,8 @@ async fn connected(
 }
 
 /// Counts a whole response, and keeps the connection it came on if it can serve again.
-fn whole(
-    client: &Client,
+fn whole<S: Stream>(
+    client: &Client<S>,
     exchange: &Exchange,
     visit: &Visit,
     (claim, upstream, side): (Claim, TcpStream, UpstreamSide),

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
+
+use crate::stream::Stream;
 
 const BLOCK_BYTES: usize = 16 * 1024;
 /// Room for the longest head and what came with it.
@@ -92,10 +93,10 @@ impl Buffer {
     }
 
     /// Reads what is there. While nothing is, an empty buffer holds no memory.
-    pub(crate) fn poll_fill(
+    pub(crate) fn poll_fill<S: Stream>(
         &mut self,
         context: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut S,
         blocks: &Blocks,
     ) -> Poll<io::Result<Fill>> {
         if self.is_empty() && stream.poll_read_ready(context)?.is_pending() {
@@ -106,8 +107,13 @@ impl Buffer {
             return Poll::Ready(Ok(Fill::Full));
         }
         let mut room = ReadBuf::new(&mut self.block[self.end..]);
-        ready!(Pin::new(stream).poll_read(context, &mut room))?;
-        let read = room.filled().len();
+        let read = match Pin::new(stream).poll_read(context, &mut room)? {
+            Poll::Ready(()) => room.filled().len(),
+            Poll::Pending => {
+                self.give_back(blocks);
+                return Poll::Pending;
+            }
+        };
         self.end += read;
         let fill = if read == 0 { Fill::End } else { Fill::Bytes };
         Poll::Ready(Ok(fill))

@@ -9,13 +9,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http1::{Next, Refusal};
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::accept::Entrance;
 use crate::buffer::{Buffer, Fill};
 use crate::exchange::Exchange;
 use crate::orders::Ending;
+use crate::stream::Stream;
 use crate::thread::Thread;
 use crate::visit::Visit;
 use crate::watch::{State, Watch};
@@ -26,10 +25,10 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// A client's connection.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct Client<S: Stream> {
     pub(crate) thread: Rc<Thread>,
     pub(crate) entrance: Rc<Entrance>,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: S,
     pub(crate) watch: Watch,
     /// The client's address.
     pub(crate) peer: SocketAddr,
@@ -64,11 +63,11 @@ pub(crate) enum After {
     Abort,
 }
 
-impl Client {
+impl<S: Stream> Client<S> {
     pub(crate) fn new(
         thread: Rc<Thread>,
         entrance: Rc<Entrance>,
-        stream: TcpStream,
+        stream: S,
         peer: SocketAddr,
     ) -> Self {
         let watch = Watch::new(&thread.watches);
@@ -230,7 +229,7 @@ impl Client {
     }
 
     /// True if nothing that the client has sent is left unread.
-    pub(crate) fn is_heard_out(&self, exchange: &Exchange) -> bool {
+    pub(crate) fn is_heard_out(&mut self, exchange: &Exchange) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         exchange.up.is_body_ended()
             && exchange.up.input.is_empty()
@@ -264,13 +263,12 @@ impl Client {
     }
 
     /// Closes so that the client cannot take what it has for a whole response.
-    pub(crate) fn abort(&self) {
-        // If the kernel refuses, the missing end of the response says the same.
-        let _ = self.stream.set_zero_linger();
+    pub(crate) fn abort(&mut self) {
+        self.stream.abort();
     }
 }
 
-impl Drop for Client {
+impl<S: Stream> Drop for Client<S> {
     fn drop(&mut self) {
         if let (Ending::Now, State::At(_)) = (self.thread.ending(), self.watch.state()) {
             self.abort();

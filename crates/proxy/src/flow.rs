@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use http1::{BodyError, BodyRelay};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::buffer::Buffer;
 
@@ -129,10 +128,10 @@ impl Flow {
     }
 
     /// Writes until everything is written or the target takes no more.
-    pub(crate) fn poll_write(
+    pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,
         context: &mut Context<'_>,
-        target: &mut TcpStream,
+        target: &mut W,
     ) -> Poll<io::Result<()>> {
         while !self.is_flushed() {
             let made = &self.out[self.written..];
@@ -152,7 +151,7 @@ impl Flow {
             self.begun = true;
             self.note_written(written);
         }
-        Poll::Ready(Ok(()))
+        Pin::new(target).poll_flush(context)
     }
 
     fn note_written(&mut self, bytes: usize) {

@@ -23,6 +23,7 @@ mod relay;
 mod routing;
 mod serve;
 mod start;
+mod stream;
 mod thread;
 mod tunnel;
 mod visit;

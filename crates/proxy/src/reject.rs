@@ -6,6 +6,7 @@ use traffic::Rejected;
 use crate::client::{After, Client};
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
+use crate::stream::Stream;
 use crate::visit::Visit;
 
 /// What is said to the client.
@@ -51,7 +52,7 @@ impl Reply {
     }
 }
 
-impl Client {
+impl<S: Stream> Client<S> {
     /// Answers what was never a request, and closes.
     pub(crate) async fn refuse(&mut self, exchange: &mut Exchange, reply: Reply) -> After {
         self.thread.writer.rejected(None, reply.rejected);

@@ -11,6 +11,7 @@ use crate::claim::Connection;
 use crate::client::Client;
 use crate::clock::now_micros;
 use crate::flow::Flow;
+use crate::stream::Stream;
 use crate::visit::Visit;
 
 /// How an endpoint failed a request before its response began.
@@ -54,8 +55,8 @@ enum Moved {
 
 /// One attempt at one endpoint.
 #[derive(Debug)]
-pub(crate) struct Relay<'a> {
-    pub(crate) client: &'a mut Client,
+pub(crate) struct Relay<'a, S: Stream> {
+    pub(crate) client: &'a mut Client<S>,
     pub(crate) upstream: &'a mut TcpStream,
     pub(crate) connection: Connection,
     pub(crate) request: &'a RequestHead,
@@ -71,7 +72,7 @@ pub(crate) struct Relay<'a> {
     pub(crate) is_tunnel: bool,
 }
 
-impl Relay<'_> {
+impl<S: Stream> Relay<'_, S> {
     /// Sets the first deadline.
     pub(crate) fn begin(&self) {
         self.client

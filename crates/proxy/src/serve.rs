@@ -11,13 +11,14 @@ use crate::client::{After, Client, Head};
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
 use crate::reject::Reply;
+use crate::stream::Stream;
 use crate::visit::Visit;
 
 /// Connections beyond the limit that are answered before they are closed.
 const SHED_MAX: u32 = 256;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(mut client: Client) {
+pub(crate) async fn serve<S: Stream>(mut client: Client<S>) {
     poll_fn(|context| {
         client.watch.wake_me(context);
         Poll::Ready(())
@@ -34,7 +35,7 @@ pub(crate) async fn serve(mut client: Client) {
 }
 
 /// Serves the requests that were read so far. True if the connection goes on.
-async fn serve_requests(client: &mut Client, exchange: &mut Exchange) -> bool {
+async fn serve_requests<S: Stream>(client: &mut Client<S>, exchange: &mut Exchange) -> bool {
     loop {
         client.set_reading(true);
         exchange.begin();
@@ -56,7 +57,7 @@ async fn serve_requests(client: &mut Client, exchange: &mut Exchange) -> bool {
     }
 }
 
-async fn serve_request(client: &mut Client, exchange: &mut Exchange) -> After {
+async fn serve_request<S: Stream>(client: &mut Client<S>, exchange: &mut Exchange) -> After {
     match client.head(exchange).await {
         Head::Whole => {}
         Head::Gone => return After::Gone,
@@ -81,7 +82,7 @@ async fn serve_request(client: &mut Client, exchange: &mut Exchange) -> After {
 }
 
 /// Answers a connection beyond the limit, and closes it.
-pub(crate) async fn shed(mut client: Client) {
+pub(crate) async fn shed<S: Stream>(mut client: Client<S>) {
     if client.over_limit() > SHED_MAX {
         client.thread.writer.rejected(None, Rejected::Connections);
         return;

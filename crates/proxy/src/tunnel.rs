@@ -5,7 +5,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use traffic::Outcome;
 
@@ -13,6 +12,7 @@ use crate::buffer::{Blocks, Fill};
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::flow::Flow;
+use crate::stream::Stream;
 use crate::visit::Visit;
 
 /// How far one direction has come.
@@ -24,8 +24,8 @@ enum Half {
 }
 
 /// Carries a tunnel to its end. It may be silent for as long as its ends like.
-pub(crate) async fn carry(
-    client: &mut Client,
+pub(crate) async fn carry<S: Stream>(
+    client: &mut Client<S>,
     exchange: &mut Exchange,
     visit: &Visit,
     upstream: &mut TcpStream,
@@ -71,10 +71,10 @@ pub(crate) async fn carry(
     .await
 }
 
-fn poll_half(
+fn poll_half<From: Stream, To: Stream>(
     context: &mut Context<'_>,
     (flow, half): (&mut Flow, &mut Half),
-    (source, target): (&mut TcpStream, &mut TcpStream),
+    (source, target): (&mut From, &mut To),
     blocks: &Blocks,
 ) -> Poll<io::Result<()>> {
     while *half == Half::Open {

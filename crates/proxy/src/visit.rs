@@ -19,6 +19,7 @@ use crate::exchange::Exchange;
 use crate::flow::Hold;
 use crate::pool::Place;
 use crate::routing::Routing;
+use crate::stream::Stream;
 use crate::thread::Thread;
 use crate::watch::State;
 
@@ -105,7 +106,11 @@ impl Visit {
     }
 
     /// Matches the request with the table in force, and claims an endpoint, in one go.
-    pub(crate) fn admit(&mut self, client: &Client, request: &RequestHead) -> Admission {
+    pub(crate) fn admit<S: Stream>(
+        &mut self,
+        client: &Client<S>,
+        request: &RequestHead,
+    ) -> Admission {
         let thread = &client.thread;
         thread.with_routing(|routing| {
             let host = request.hostname().unwrap_or_default();
@@ -193,9 +198,9 @@ impl Visit {
     }
 
     /// Waits until the request is admitted; the client may leave meanwhile.
-    pub(crate) async fn admitted(
+    pub(crate) async fn admitted<S: Stream>(
         &mut self,
-        client: &mut Client,
+        client: &mut Client<S>,
         exchange: &mut Exchange,
     ) -> Result<Claim, Turned> {
         match self.admit(client, &exchange.request) {

@@ -1,0 +1,28 @@
+//! What a client's connection is made of: a socket, or something that behaves like one.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Bytes from and to a client. Everything that serves requests is written for any of them and
+/// compiled for each, so that a plain socket pays nothing for the others.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Ready once a read would bring bytes, the end or an error.
+    fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Makes sure that the other side cannot take what it has for a whole message.
+    fn abort(&mut self);
+}
+
+impl Stream for TcpStream {
+    fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        TcpStream::poll_read_ready(self, context)
+    }
+
+    fn abort(&mut self) {
+        // If the kernel refuses, the missing end of the message says the same.
+        let _ = self.set_zero_linger();
+    }
+}
