@@ -15,7 +15,8 @@ pub enum Failure {
     /// The connection was closed in order before a response byte: whoever held it had read
     /// the request.
     Closed,
-    /// The connection was reset before a response byte: the request had not been read.
+    /// The connection was reset before a response byte, or was closed when the request was
+    /// sent: the request had not been read.
     Reset,
     /// The response began and did not end.
     Truncated,
@@ -50,12 +51,21 @@ pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<A
                 .map(|()| answer);
         }
         match stream.read_buf(&mut buffer).await {
-            Ok(0) if buffer.is_empty() => return Err(Failure::Closed),
+            Ok(0) if buffer.is_empty() => return Err(closed(stream)),
             Ok(0) => return Err(Failure::Truncated),
             Ok(_) => {}
             Err(error) if buffer.is_empty() => return Err(before_response(&error)),
             Err(_) => return Err(Failure::Truncated),
         }
+    }
+}
+
+/// What an end in order means: it may have come before the request was sent, which was then
+/// answered with a reset that reading does not tell of.
+fn closed(stream: &TcpStream) -> Failure {
+    match stream.take_error() {
+        Ok(None) => Failure::Closed,
+        Ok(Some(_)) | Err(_) => Failure::Reset,
     }
 }
 

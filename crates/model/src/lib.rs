@@ -23,7 +23,8 @@ pub use policy::{
     ProxyLimits, RolloutPolicy, Step, Strategy,
 };
 pub use receipt::{
-    ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, Receipt, RejectedRequests, Waited,
+    Balance, ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, Receipt, RejectedRequests,
+    Waited,
 };
 pub use release::{
     Argv, Digest, DigestError, Health, Limits, Port, Probe, Release, ReleaseSpec, Secret, Stop,

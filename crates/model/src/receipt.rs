@@ -54,6 +54,9 @@ pub struct Receipt {
     pub latency_ms: LatencyWindows,
     /// Figures by release, `v41`.
     pub by_release: BTreeMap<String, ByRelease>,
+    /// How the requests add up.
+    #[serde(default)]
+    pub balance: Option<Balance>,
     /// Requests answered by the proxy itself, by reason.
     pub rejected: RejectedRequests,
     /// Users moved back from the new release because it had no ready endpoint.
@@ -68,6 +71,19 @@ pub struct Receipt {
     pub waited: Vec<Waited>,
     /// Every instance it started or stopped.
     pub instances: Vec<InstanceTimes>,
+}
+
+/// How the requests of a receipt add up: `requests + open_at_begin` is the sum of the releases'
+/// requests, `without_release` and `open_at_end`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// Requests that had arrived before and not ended.
+    pub open_at_begin: u64,
+    /// Requests that had not ended when the receipt was made.
+    pub open_at_end: u64,
+    /// Requests that no release got: answered by the proxy itself, given up by their clients
+    /// while they waited, or in the hands of a worker that died before it had sent them on.
+    pub without_release: u64,
 }
 
 /// Why a request was lost.

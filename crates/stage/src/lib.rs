@@ -7,7 +7,7 @@ mod said;
 mod server;
 
 pub use said::Said;
-pub use server::{Stage, StageError};
+pub use server::{Stage, StageError, THREADS};
 
 /// The address that a service is reached at when nothing says otherwise: a port that is free now
 /// and outside the range of outgoing connections.

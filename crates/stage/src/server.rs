@@ -11,6 +11,13 @@ use serde_json::Value;
 
 use crate::Said;
 
+/// The proxy threads of a stage's server.
+///
+/// A worker that is killed may, in each of its threads, have given the last byte of one response
+/// to the kernel and not yet noted so. The client has the whole response; the ledger, which never
+/// takes more for granted than it knows, counts it as cut.
+pub const THREADS: u8 = 2;
+
 /// How long a server may take to answer after its start, and to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -87,6 +94,7 @@ impl Stage {
         let mut command = Command::new(&self.binary);
         command
             .arg("server")
+            .args(["--threads", &THREADS.to_string()])
             .args(args)
             .arg("--state")
             .arg(self.path("state"));

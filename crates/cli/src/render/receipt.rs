@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use model::{ByRelease, Latency, Receipt};
+use model::{Balance, ByRelease, Latency, Receipt};
 
 /// The whole account, the verdict first.
 pub(crate) fn text(receipt: &Receipt) -> String {
@@ -66,6 +66,14 @@ fn traffic(receipt: &Receipt, out: &mut String) {
             out,
             "\n  answered by the proxy itself: {}",
             pairs(&receipt.rejected)
+        );
+    }
+    let balance = receipt.balance.unwrap_or_default();
+    if balance != Balance::default() {
+        let _ = write!(
+            out,
+            "\n  open at the begin {}, at the end {}; without a release {}",
+            balance.open_at_begin, balance.open_at_end, balance.without_release
         );
     }
 }

@@ -1,8 +1,8 @@
 //! The account of a rollout while it runs, and the receipt that it becomes.
 //!
-//! An account is written down when it is opened and whenever a cell changes hands, so that the
-//! next worker goes on from there: totals in the ledger only grow, and what a dead worker had
-//! open is counted there as killed.
+//! An account is written down when it is opened and whenever something is noted in it, so that
+//! the next worker goes on from there: totals in the ledger only grow, and what a dead worker
+//! had open is counted there as killed.
 
 mod figures;
 mod lives;
@@ -29,6 +29,9 @@ pub(crate) use receipt::latency_of;
 
 /// How long after its last action an account stays open.
 pub(crate) const CLOSES_AFTER_MS: u64 = 1_000;
+
+/// How often the ledger is read in search of a moment in which nothing changes.
+const READS_MAX: u32 = 64;
 
 /// How long after an account's end latency is measured.
 pub(crate) const AFTER_MS: u64 = 30_000;
@@ -73,6 +76,9 @@ pub(crate) struct Account {
     waiting_since: Time,
     lives: Lives,
     pub(crate) closing: Option<Closing>,
+    /// Whether something was noted that is not yet written down.
+    #[serde(skip)]
+    is_unwritten: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,13 +140,26 @@ pub(crate) struct Sources<'a> {
 impl Account {
     /// Opens an account; `cells` are those of the service's instances.
     ///
-    /// The order of reading matters here and in [`Self::look`]: requests come and go meanwhile,
-    /// and none of them may look as if nobody knew what became of it.
+    /// Requests come and go while the ledger is read. It is read again until none did; where they
+    /// always do, the order of reading here and in [`Self::look`] sees to it that none of them
+    /// looks as if nobody knew what became of it.
     pub(crate) fn open(
         opening: Opening,
         cells: &[(Cell, InstanceId)],
         sources: &Sources<'_>,
     ) -> Self {
+        let moment = || moment(sources, cells.iter().map(|(cell, _)| *cell));
+        for _ in 1..READS_MAX {
+            let before = moment();
+            let account = Self::open_once(opening.clone(), cells, sources);
+            if moment() == before {
+                return account;
+            }
+        }
+        Self::open_once(opening, cells, sources)
+    }
+
+    fn open_once(opening: Opening, cells: &[(Cell, InstanceId)], sources: &Sources<'_>) -> Self {
         let began = opening.began;
         let mut account = Self {
             opening,
@@ -159,6 +178,7 @@ impl Account {
             waiting_since: began,
             lives: Lives::default(),
             closing: None,
+            is_unwritten: true,
         };
         for (cell, instance) in cells {
             account.own(*cell, instance, &sources.ledger.cell(*cell));
@@ -176,12 +196,30 @@ impl Account {
         account
     }
 
-    /// Gives a cell to an instance of the service; `true` when the account must be written down.
-    pub(crate) fn own(&mut self, cell: Cell, instance: &InstanceId, totals: &CellTotals) -> bool {
-        if instance.service == self.opening.service {
+    /// Gives a cell to an instance of the service.
+    pub(crate) fn own(&mut self, cell: Cell, instance: &InstanceId, totals: &CellTotals) {
+        let is_new = if instance.service == self.opening.service {
             self.tally.own(cell, instance, totals)
         } else {
             self.tally.disown(cell, totals)
+        };
+        self.is_unwritten |= is_new;
+    }
+
+    /// Whether something was noted since this was asked last.
+    pub(crate) fn take_unwritten(&mut self) -> bool {
+        std::mem::take(&mut self.is_unwritten)
+    }
+
+    /// Looks until nothing comes or goes meanwhile, so that the requests add up.
+    pub(crate) fn look_exactly(&mut self, sources: &Sources<'_>) {
+        for _ in 0..READS_MAX {
+            let cells: Vec<Cell> = self.tally.cells().collect();
+            let before = moment(sources, cells.iter().copied());
+            self.look(sources);
+            if moment(sources, cells.into_iter()) == before && self.unknown() == 0 {
+                return;
+            }
         }
     }
 
@@ -217,23 +255,28 @@ impl Account {
     /// Notes that the worker before died.
     pub(crate) fn note_dead_worker(&mut self) {
         self.worker_died = true;
+        self.is_unwritten = true;
     }
 
     /// Notes why an instance was not started.
     pub(crate) fn note_not_started(&mut self, instance: &InstanceId, why: String) {
         if instance.service == self.opening.service {
             self.lives.not_started(instance, why);
+            self.is_unwritten = true;
         }
     }
 
     /// Notes what the service is at: instances and what is waited for.
     pub(crate) fn note_status(&mut self, status: &ServiceStatus, now: Time) {
+        let lives = self.lives.clone();
         self.lives.note(&status.instances, self.opening.began, now);
+        self.is_unwritten |= self.lives != lives;
         let span = now.since(self.waiting_since);
         let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        for kind in std::mem::take(&mut self.waiting_on) {
-            *self.waited_ms.entry(kind).or_default() += millis;
+        for kind in &self.waiting_on {
+            *self.waited_ms.entry(kind.clone()).or_default() += millis;
         }
+        let waited_on = std::mem::take(&mut self.waiting_on);
         self.waiting_since = now;
         let running = status.rollout.as_ref();
         if let Some(rollout) = running.filter(|running| running.rollout == self.opening.rollout) {
@@ -242,6 +285,7 @@ impl Account {
             kinds.dedup();
             self.waiting_on = kinds;
         }
+        self.is_unwritten |= self.waiting_on != waited_on;
     }
 
     /// Notes that a table was published in which the service's traffic is split anew.
@@ -256,6 +300,7 @@ impl Account {
         if self.first_cutover.is_some() {
             self.last_cutover = Some(now);
         }
+        self.is_unwritten = true;
     }
 
     /// Notes that nothing more will be done for the rollout.
@@ -288,6 +333,15 @@ impl Account {
         let closing = self.closing.as_ref();
         closing.is_some_and(|closing| closing.after.is_some())
     }
+}
+
+/// The totals that change with every request that comes or goes.
+fn moment(sources: &Sources<'_>, cells: impl Iterator<Item = Cell>) -> (u64, u64) {
+    let ended = cells.map(|cell| sources.ledger.cell(cell).ended()).sum();
+    let arrived = sources
+        .service
+        .map_or(0, |cell| sources.ledger.service(cell).requests);
+    (arrived, ended)
 }
 
 /// The kind of a wait, as receipts name it.

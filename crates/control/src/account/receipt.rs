@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use ledger::Histogram;
 use model::{
-    ByRelease, Latency, LatencyWindows, Lost, Receipt, RejectedRequests, ReleaseId, Time, Waited,
+    Balance, ByRelease, Latency, LatencyWindows, Lost, Receipt, RejectedRequests, ReleaseId, Time,
+    Waited,
 };
 use rollout::Ended;
 use traffic::{Effect, Outcome, Rejected};
 
 use super::figures::Figures;
-use super::{Account, After};
+use super::{Account, After, InFlight};
 use crate::api;
 use crate::clock::rfc3339;
 
@@ -114,6 +115,7 @@ impl Account {
                 .filter(|(release, figures)| self.concerns(*release, figures))
                 .map(|(release, figures)| (release.to_string(), figures))
                 .collect(),
+            balance: self.service.seen.is_some().then(|| self.balance()),
             rejected: self.rejected(),
             moved_back: self.service.sum.moved_back,
             seconds: seconds(end),
@@ -162,15 +164,24 @@ impl Account {
         known + if self.worker_died { self.unknown() } else { 0 }
     }
 
-    /// Requests that arrived, are not open and of which nobody knows what became: those whose
-    /// clients went away while they waited for an endpoint, and what we do not count right.
-    fn unknown(&self) -> u64 {
-        let service = &self.service.sum;
+    fn balance(&self) -> Balance {
+        let InFlight { begin, now } = self.in_flight;
         let ended: u64 = self
             .seen()
             .filter(|(_, effect, _)| !matches!(effect, Effect::Repeated | Effect::None))
             .map(|(_, _, count)| count)
             .sum();
+        Balance {
+            open_at_begin: begin,
+            open_at_end: now,
+            without_release: (self.service.sum.requests + begin).saturating_sub(ended + now),
+        }
+    }
+
+    /// Requests that arrived, are not open and of which nobody knows what became: those whose
+    /// clients went away while they waited for an endpoint, and what we do not count right.
+    pub(super) fn unknown(&self) -> u64 {
+        let service = &self.service.sum;
         // Those that never came to an endpoint.
         let turned_away = [
             Rejected::NoRoute,
@@ -179,8 +190,8 @@ impl Account {
             Rejected::Overload,
         ];
         let turned_away: u64 = turned_away.iter().map(|why| service.rejected(*why)).sum();
-        let arrived = service.requests + self.in_flight.begin;
-        arrived.saturating_sub(ended + turned_away + service.killed_waiting + self.in_flight.now)
+        let without_release = self.balance().without_release;
+        without_release.saturating_sub(turned_away + service.killed_waiting)
     }
 
     fn refused(&self) -> u64 {

@@ -169,6 +169,56 @@ fn what_a_dead_worker_had_open_is_cut_once_and_the_account_goes_on() {
 }
 
 #[test]
+fn the_requests_of_a_receipt_add_up() {
+    let ledger = ledger();
+    let writer = ledger.writer(1, 0).unwrap();
+    let arrive = |cell| {
+        writer.request(SERVICE);
+        writer.claim(cell);
+    };
+    arrive(OLD);
+    let mut account = opened(&ledger, true);
+    writer.end(OLD, Outcome::Status2xx);
+    arrive(OLD);
+    writer.end(OLD, Outcome::ClientGone);
+    arrive(NEW);
+    writer.end(NEW, Outcome::ConnectRepeated);
+    writer.claim(OLD);
+    writer.end(OLD, Outcome::Status2xx);
+    writer.request(SERVICE);
+    writer.rejected(Some(SERVICE), Rejected::Overload);
+    writer.request(SERVICE);
+    writer.waiting_begins(SERVICE);
+    arrive(NEW);
+    // A worker died after it had counted this one and before it had claimed an endpoint.
+    writer.request(SERVICE);
+    account.note_dead_worker();
+    account.look(&sources(&ledger, &[]));
+    let receipt = account.receipt(Time(11_000));
+    let balance = receipt.balance.unwrap();
+    let by_release: u64 = receipt.by_release.values().map(|own| own.requests).sum();
+    assert_eq!((balance.open_at_begin, balance.open_at_end), (1, 2));
+    assert_eq!((by_release, balance.without_release), (3, 2));
+    assert_eq!(receipt.cut, Some(1));
+    assert_eq!(
+        receipt.requests.unwrap() + balance.open_at_begin,
+        by_release + balance.without_release + balance.open_at_end
+    );
+}
+
+#[test]
+fn what_is_noted_is_written_down_once() {
+    let ledger = ledger();
+    let mut account = opened(&ledger, true);
+    assert!(account.take_unwritten());
+    assert!(!account.take_unwritten());
+    account.look(&sources(&ledger, &[]));
+    assert!(!account.take_unwritten(), "the ledger keeps the counts");
+    account.note_dead_worker();
+    assert!(account.take_unwritten());
+}
+
+#[test]
 fn latency_afterwards_counts_from_the_receipt() {
     let ledger = ledger();
     let writer = ledger.writer(1, 0).unwrap();

@@ -49,7 +49,7 @@ impl Shell {
         let account = Account::open(opening, &cells, &sources(&self.ledger, (cell, &drops)));
         tracing::info!(%rollout, %service, began, "an account is opened");
         self.accounts.insert(rollout, account);
-        self.write_account(rollout);
+        self.write_noted_accounts();
     }
 
     fn opening(&mut self, plan: &Plan, service: &ServiceName) -> Opening {
@@ -133,8 +133,19 @@ impl Shell {
             .insert(rollout, Account::open(opening, &[], &none));
     }
 
+    /// Writes down the accounts in which something was noted.
+    pub(super) fn write_noted_accounts(&mut self) {
+        let open = self.accounts.iter_mut();
+        let noted: Vec<RolloutId> = open
+            .filter_map(|(rollout, account)| account.take_unwritten().then_some(*rollout))
+            .collect();
+        for rollout in noted {
+            self.write_account(rollout);
+        }
+    }
+
     /// Writes an account down, so that the next worker goes on from here.
-    pub(super) fn write_account(&mut self, rollout: RolloutId) {
+    fn write_account(&mut self, rollout: RolloutId) {
         let Some(account) = self.accounts.get(&rollout) else {
             return;
         };
@@ -149,11 +160,15 @@ impl Shell {
     pub(super) fn look_at_accounts(&mut self) {
         let rollouts: Vec<RolloutId> = self.accounts.keys().copied().collect();
         for rollout in rollouts {
-            self.look_at_account(rollout);
+            self.look_at_account(rollout, Account::look);
         }
     }
 
-    pub(super) fn look_at_account(&mut self, rollout: RolloutId) {
+    pub(super) fn look_at_account(
+        &mut self,
+        rollout: RolloutId,
+        look: fn(&mut Account, &Sources<'_>),
+    ) {
         let Some(service) = self
             .accounts
             .get(&rollout)
@@ -163,7 +178,7 @@ impl Shell {
         };
         let (cell, drops) = self.account_sources(&service);
         if let Some(account) = self.accounts.get_mut(&rollout) {
-            account.look(&sources(&self.ledger, (cell, &drops)));
+            look(account, &sources(&self.ledger, (cell, &drops)));
         }
     }
 

@@ -249,6 +249,7 @@ impl Shell {
             self.note_status();
             changed = true;
         }
+        self.write_noted_accounts();
         self.flush_notes();
         // A question changes nothing: who asks again at each change would ask for ever.
         if changed {

@@ -20,7 +20,7 @@ impl Shell {
             .map(|(rollout, _)| *rollout)
             .collect();
         for rollout in rollouts {
-            self.look_at_account(rollout);
+            self.look_at_account(rollout, Account::look_exactly);
             match self.accounts.get(&rollout).map(Account::is_receipted) {
                 Some(false) => self.make_receipt(rollout, now),
                 Some(true) => self.complete_receipt(rollout),

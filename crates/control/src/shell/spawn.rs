@@ -91,15 +91,11 @@ impl Shell {
         let totals = self.ledger.cell(cell);
         self.series.own(cell, instance, totals.clone());
         self.ledger.set_told(cell, false);
-        let mut changed = Vec::new();
-        for (rollout, account) in &mut self.accounts {
-            if account.own(cell, instance, &totals) {
-                changed.push(*rollout);
-            }
+        for account in self.accounts.values_mut() {
+            account.own(cell, instance, &totals);
         }
-        for rollout in changed {
-            self.write_account(rollout);
-        }
+        // Before its process runs: who looks later would count its requests for somebody else.
+        self.write_noted_accounts();
         Ok(())
     }
 }
