@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use runtime::PortOwner;
 use supervisor::client::{Client, ClientError};
 
 /// What control asks of the supervisor beside running instances.
@@ -27,6 +28,10 @@ pub trait Host: Send {
 
     /// Closes the sockets of an address.
     fn release(&self, address: SocketAddr);
+
+    /// Who would answer a connection to `port` on the loopback address; empty when nobody does or
+    /// it cannot be found out.
+    fn owners(&self, port: u16) -> Vec<PortOwner>;
 
     /// How many connections the kernel dropped at each bound address.
     fn drops(&self) -> Vec<(SocketAddr, u64)>;
@@ -53,6 +58,11 @@ impl Host for Arc<Client> {
         if let Err(error) = Client::release(self, address) {
             tracing::warn!(%address, error = crate::chain(&error), "an address stays bound");
         }
+    }
+
+    fn owners(&self, port: u16) -> Vec<PortOwner> {
+        let owners = Client::owners(self, port).unwrap_or_default();
+        owners.into_iter().map(PortOwner::from).collect()
     }
 
     fn drops(&self) -> Vec<(SocketAddr, u64)> {

@@ -112,6 +112,17 @@ async fn what_cannot_work_is_refused_before_anything_begins() {
     taken.server.http.set_port(81);
     let error = worker.deploy(&taken, directory.path()).await.unwrap_err();
     assert!(error.to_string().contains("nginx (pid 7)"), "{error}");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut fixed = service("one");
+    fixed.template.port = model::Port::Fixed(port);
+    let project = world.project(&[("web", fixed)]);
+    let error = worker.deploy(&project, directory.path()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!("port {port} is taken by stranger (pid 8)")),
+        "{text}"
+    );
     let status = worker.handle.status().await.unwrap();
     assert!(status.engine.services.is_empty());
     assert!(world.bound.lock().unwrap().is_empty());

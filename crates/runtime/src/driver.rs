@@ -153,6 +153,27 @@ pub struct PortOwner {
     pub key: Option<Key>,
 }
 
+impl From<supervisor::PortOwner> for PortOwner {
+    fn from(owner: supervisor::PortOwner) -> Self {
+        Self {
+            pid: owner.pid,
+            name: owner.name,
+            key: owner.key,
+        }
+    }
+}
+
+/// As evidence: `nginx (pid 7)`, `web (pid 8) of web-v1-1`.
+impl std::fmt::Display for PortOwner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.pid, &self.key) {
+            (Some(pid), Some(key)) => write!(f, "{} (pid {pid}) of {key}", self.name),
+            (Some(pid), None) => write!(f, "{} (pid {pid})", self.name),
+            (None, _) => f.write_str("a process of another user"),
+        }
+    }
+}
+
 /// Why a driver did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {

@@ -215,12 +215,7 @@ impl Driver for ProcessDriver {
     fn owners(&self, port: u16) -> Pending<'_, Result<Vec<PortOwner>, DriverError>> {
         Box::pin(async move {
             let owners = self.ask(move |client| client.owners(port)).await?;
-            let owner = |owner: supervisor::PortOwner| PortOwner {
-                pid: owner.pid,
-                name: owner.name,
-                key: owner.key,
-            };
-            Ok(owners.into_iter().map(owner).collect())
+            Ok(owners.into_iter().map(PortOwner::from).collect())
         })
     }
 

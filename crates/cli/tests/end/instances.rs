@@ -136,7 +136,9 @@ fn a_port_that_a_stranger_holds_is_refused_with_its_pid_and_name() {
     assert_ne!(said.code, 0);
     let pid = std::process::id().to_string();
     assert!(
-        said.errors.contains("is taken by") && said.errors.contains(&pid),
+        said.errors.contains("nothing was deployed")
+            && said.errors.contains("is taken by")
+            && said.errors.contains(&pid),
         "{}",
         said.errors
     );

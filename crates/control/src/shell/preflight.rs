@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use model::{Audience, AudienceValue, Probe, Release, Service, ServiceName, Strategy};
+use model::{
+    Audience, AudienceValue, InstanceId, Port, Probe, Release, Service, ServiceName, Strategy,
+};
+use runtime::PortOwner;
 
 use super::Shell;
 use super::deploy::Wanted;
@@ -28,6 +31,7 @@ impl Shell {
                 .with_hint("send it with POST /v1/artifacts first"));
             }
             problems.extend(self.problems(name, release));
+            problems.extend(self.port_problem(name, release));
             problems.extend(self.plan_problems(&request.project, name, release));
         }
         if problems.is_empty() {
@@ -89,6 +93,32 @@ impl Shell {
             }
         }
         problems
+    }
+}
+
+impl Shell {
+    /// A fixed port that somebody else listens on: the old instance would be stopped for nothing.
+    fn port_problem(&self, name: &ServiceName, release: &Release) -> Option<String> {
+        let Port::Fixed(port) = release.spec.port else {
+            return None;
+        };
+        if runtime::ports::is_free(port) {
+            return None;
+        }
+        let is_own = |owner: &PortOwner| {
+            let instance = owner.key.as_ref()?.as_str().parse::<InstanceId>().ok()?;
+            (instance.service == *name).then_some(())
+        };
+        let owners = self.host.owners(port);
+        let stranger = owners.iter().find(|owner| is_own(owner).is_none());
+        if stranger.is_none() && !owners.is_empty() {
+            return None;
+        }
+        let by = stranger.map_or_else(
+            || "a process of another user".to_owned(),
+            PortOwner::to_string,
+        );
+        Some(format!("`{name}`: port {port} is taken by {by}"))
     }
 }
 

@@ -70,9 +70,10 @@ impl Shell {
         if owners.iter().any(|owner| owner.key.as_ref() == Some(key)) {
             return Ok(());
         }
-        let by = owners
-            .first()
-            .map_or_else(|| "a process of another user".to_owned(), stranger);
+        let by = owners.first().map_or_else(
+            || "a process of another user".to_owned(),
+            PortOwner::to_string,
+        );
         Err(SpawnError::PortTaken { by })
     }
 
@@ -119,14 +120,6 @@ fn not_started_because(error: &SpawnError, port: Option<u16>) -> String {
         (SpawnError::PortTaken { by }, Some(port)) => format!("port {port} is taken by {by}"),
         (SpawnError::PortTaken { by }, None) => format!("its port is taken by {by}"),
         (SpawnError::Unusable { reason } | SpawnError::Unavailable { reason }, _) => reason.clone(),
-    }
-}
-
-fn stranger(owner: &PortOwner) -> String {
-    match (owner.pid, &owner.key) {
-        (Some(pid), Some(key)) => format!("{} (pid {pid}) of {key}", owner.name),
-        (Some(pid), None) => format!("{} (pid {pid})", owner.name),
-        (None, _) => "a process of another user".to_owned(),
     }
 }
 

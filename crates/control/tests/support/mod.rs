@@ -417,6 +417,14 @@ impl Host for FakeHost {
         self.bound.lock().unwrap().retain(|bound| *bound != address);
     }
 
+    fn owners(&self, _port: u16) -> Vec<PortOwner> {
+        vec![PortOwner {
+            pid: Some(8),
+            name: "stranger".to_owned(),
+            key: None,
+        }]
+    }
+
     fn drops(&self) -> Vec<(SocketAddr, u64)> {
         Vec::new()
     }
