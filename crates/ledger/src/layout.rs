@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use traffic::{Outcome, Phase, Rejected};
+use traffic::{Closed, Outcome, Phase, Rejected};
 
 use crate::gap::GapRing;
 use crate::latency::BUCKETS;
@@ -16,7 +16,13 @@ pub const CELLS: usize = 4096;
 pub const SERVICES: usize = 256;
 
 /// `GAPLESS` and the number of this layout.
-pub(crate) const LAYOUT: u64 = u64::from_be_bytes(*b"GAPLESS\x01");
+pub(crate) const LAYOUT: u64 = u64::from_be_bytes(*b"GAPLESS\x02");
+
+/// Room for reasons: new ones are no new layout.
+pub(crate) const REJECTED: usize = 32;
+/// The same of [`Closed`].
+pub(crate) const CLOSED: usize = 8;
+const _: () = assert!(Rejected::COUNT <= REJECTED && Closed::COUNT <= CLOSED);
 
 /// The whole file. Every field is an atomic and valid as zeros.
 #[repr(C)]
@@ -57,7 +63,9 @@ pub(crate) struct SlotHead {
     /// Client connections.
     pub(crate) connections: AtomicU32,
     /// Requests answered by the proxy that reached no service.
-    pub(crate) rejected: [AtomicU64; Rejected::COUNT],
+    pub(crate) rejected: [AtomicU64; REJECTED],
+    /// Connections without a request that the proxy closed.
+    pub(crate) closed: [AtomicU64; CLOSED],
     /// Connections with a request read in part when their worker died.
     pub(crate) killed_reading: AtomicU64,
     /// Which endpoint's open requests are being counted as killed: its index plus one.
@@ -73,7 +81,7 @@ pub(crate) struct ServiceCell {
     pub(crate) moved_back: AtomicU64,
     /// Requests that waited for an endpoint in a worker that died.
     pub(crate) killed_waiting: AtomicU64,
-    pub(crate) rejected: [AtomicU64; Rejected::COUNT],
+    pub(crate) rejected: [AtomicU64; REJECTED],
     /// When a response last began.
     pub(crate) begun_micros: AtomicU64,
     pub(crate) gaps: GapRing,

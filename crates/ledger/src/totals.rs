@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use traffic::{Effect, Outcome, Phase, Rejected};
+use traffic::{Closed, Effect, Outcome, Phase, Rejected};
 
 use crate::latency::Histogram;
 use crate::layout::{EndpointCell, ServiceCell, SlotHead};
@@ -152,14 +152,25 @@ pub struct SlotTotals {
     /// Requests that the proxy answered itself before they reached a service, by the
     /// reason's index.
     pub rejected: [u64; Rejected::COUNT],
+    /// Connections without a request that the proxy closed, by the reason's index.
+    pub closed: [u64; Closed::COUNT],
 }
 
 impl SlotTotals {
+    /// How many connections without a request the proxy closed for this reason.
+    #[must_use]
+    pub fn closed(&self, reason: Closed) -> u64 {
+        self.closed[reason.index()]
+    }
+
     pub(crate) fn add_head(&mut self, head: &SlotHead) {
         self.connections += u64::from(head.connections.load(Relaxed));
         self.reading += u64::from(head.reading.load(Relaxed));
         self.killed_reading += head.killed_reading.load(Relaxed);
         for (mine, theirs) in self.rejected.iter_mut().zip(&head.rejected) {
+            *mine += theirs.load(Relaxed);
+        }
+        for (mine, theirs) in self.closed.iter_mut().zip(&head.closed) {
             *mine += theirs.load(Relaxed);
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use model::Revision;
-use traffic::{Cell, Outcome, Phase, Rejected};
+use traffic::{Cell, Closed, Outcome, Phase, Rejected};
 
 use crate::latency::bucket;
 use crate::layout::{CELLS, EndpointCell, SERVICES, SLOTS, ServiceCell, Slot};
@@ -161,6 +161,11 @@ impl Writer {
     /// A client's connection has ended.
     pub fn connection_ends(&self) {
         lower_gauge(&self.slot().head.connections);
+    }
+
+    /// Counts a connection without a request that the proxy closed.
+    pub fn closed(&self, reason: Closed) {
+        raise(&self.slot().head.closed[reason.index()], 1);
     }
 
     /// Counts a request that arrived for a service.

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use socket2::{Socket, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+use traffic::Rejected;
 
 use crate::client::Client;
 use crate::serve;
@@ -92,11 +93,19 @@ async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) 
         address,
         host: address.to_string(),
     });
+    let mut is_exhausted = false;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => begin(&thread, &entrance, stream, peer),
+            Ok((stream, peer)) => {
+                is_exhausted = false;
+                begin(&thread, &entrance, stream, peer);
+            }
             Err(error) if is_exhaustion(&error) => {
-                tracing::warn!(%address, %error, "no descriptor for another connection");
+                if !is_exhausted {
+                    tracing::warn!(%address, %error, "no descriptor for another connection");
+                }
+                is_exhausted = true;
+                thread.let_some_go();
                 tokio::time::sleep(BACK_OFF).await;
             }
             Err(error) => {
@@ -108,10 +117,10 @@ async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) 
 
 fn begin(thread: &Rc<Thread>, entrance: &Rc<Entrance>, stream: TcpStream, peer: SocketAddr) {
     let client = Client::new(Rc::clone(thread), Rc::clone(entrance), stream, peer);
-    if client.over_limit() > 0 {
-        tokio::task::spawn_local(serve::shed(client));
-    } else {
+    if thread.has_room_for_client() {
         tokio::task::spawn_local(serve::serve(client));
+    } else {
+        tokio::task::spawn_local(serve::turn_away(client, Rejected::Connections));
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) enum Connection {
 impl Claim {
     pub(crate) fn new(thread: &Rc<Thread>, watch: &Watch, place: Place) -> Self {
         thread.writer.claim(place.cell);
+        thread.claims.set(thread.claims.get() + 1);
         watch.set_state(State::At(place.cell));
         Self {
             thread: Rc::clone(thread),
@@ -74,6 +75,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        self.thread.claims.set(self.thread.claims.get() - 1);
         if !self.is_ended {
             // The thread itself ends with this request open.
             self.thread.writer.end(self.place.cell, Outcome::Cut);

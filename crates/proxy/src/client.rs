@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http1::{Next, Refusal};
+use traffic::Closed;
 
 use crate::accept::Entrance;
 use crate::buffer::{Buffer, Fill};
@@ -34,8 +35,6 @@ pub(crate) struct Client<S: Stream> {
     pub(crate) peer: SocketAddr,
     /// Its address in text, without the port.
     pub(crate) peer_text: String,
-    /// How many connections the thread had when this one came.
-    number: u32,
     reading: bool,
 }
 
@@ -71,7 +70,7 @@ impl<S: Stream> Client<S> {
         peer: SocketAddr,
     ) -> Self {
         let watch = Watch::new(&thread.watches);
-        let number = thread.connection_begins();
+        thread.connection_begins();
         let peer_text = peer.ip().to_canonical().to_string();
         Self {
             thread,
@@ -80,14 +79,8 @@ impl<S: Stream> Client<S> {
             watch,
             peer,
             peer_text,
-            number,
             reading: false,
         }
-    }
-
-    /// How many connections above the limit there were when this one came, itself included.
-    pub(crate) fn over_limit(&self) -> u32 {
-        self.number.saturating_sub(self.thread.connections_max)
     }
 
     /// Notes that a request may be in our hands, or no longer is, without being admitted.
@@ -101,18 +94,28 @@ impl<S: Stream> Client<S> {
     }
 
     /// Waits for the next request's first bytes. `None`: the connection is to be closed.
-    pub(crate) async fn first_bytes(&mut self) -> Option<Box<Exchange>> {
-        self.watch.set_state(State::Idle);
-        self.watch
-            .set_deadline_in(self.thread.settings.idle_timeout);
-        poll_fn(|context| self.poll_first_bytes(context)).await
+    pub(crate) async fn first_bytes(&mut self, state: State) -> Option<Box<Exchange>> {
+        let settings = &self.thread.settings;
+        let (patience, late) = match state {
+            State::Fresh => (settings.head_timeout, Closed::Silent),
+            State::Idle | State::Waiting | State::At(_) | State::Busy => {
+                (settings.idle_timeout, Closed::Idle)
+            }
+        };
+        self.watch.set_state(state);
+        self.watch.set_deadline_in(patience);
+        poll_fn(|context| self.poll_first_bytes(context, late)).await
     }
 
-    fn poll_first_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Box<Exchange>>> {
+    fn poll_first_bytes(
+        &mut self,
+        context: &mut Context<'_>,
+        late: Closed,
+    ) -> Poll<Option<Box<Exchange>>> {
         match self.stream.poll_read_ready(context) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => return Poll::Ready(None),
-            Poll::Pending => return self.poll_unasked(),
+            Poll::Pending => return self.poll_unasked(late),
         }
         self.set_reading(true);
         let mut exchange = self.thread.take_exchange();
@@ -127,17 +130,27 @@ impl<S: Stream> Client<S> {
         self.set_reading(false);
         match fill {
             Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending => self.poll_unasked(),
+            Poll::Pending => self.poll_unasked(late),
         }
     }
 
-    /// Ends an idle connection when its time has come.
-    fn poll_unasked(&self) -> Poll<Option<Box<Exchange>>> {
-        if self.thread.ending() >= Ending::Closing || self.watch.is_overdue() {
-            Poll::Ready(None)
+    /// Ends a connection without a request when its time has come, but not one on which
+    /// something has arrived that the runtime does not know of yet.
+    fn poll_unasked(&self, late: Closed) -> Poll<Option<Box<Exchange>>> {
+        let reason = if self.thread.ending() >= Ending::Closing {
+            Closed::Ending
+        } else if self.watch.leaves() {
+            Closed::Room
+        } else if self.watch.is_overdue() {
+            late
         } else {
-            Poll::Pending
+            return Poll::Pending;
+        };
+        if !self.stream.is_quiet() {
+            return Poll::Pending;
         }
+        self.thread.writer.closed(reason);
+        Poll::Ready(None)
     }
 
     /// Reads a head, some of which is there.

@@ -1,6 +1,6 @@
 //! Idle connections to endpoints, the most recently used first.
 
-use std::cell::RefCell;
+use std::cell::{Cell as Local, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -36,18 +36,54 @@ struct Idle {
 
 /// The idle connections of a thread.
 #[derive(Debug, Default)]
-pub(crate) struct Pool(RefCell<BTreeMap<Cell, Vec<Idle>>>);
+pub(crate) struct Pool {
+    cells: RefCell<BTreeMap<Cell, Vec<Idle>>>,
+    len: Local<u32>,
+}
 
 impl Pool {
+    /// How many there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.len.get()
+    }
+
+    fn change(&self, by: i32) {
+        self.len.set(self.len.get().saturating_add_signed(by));
+    }
+
+    /// Keeps what `is_kept` says, of every endpoint.
+    fn keep(&self, mut is_kept: impl FnMut(Cell, &Idle) -> bool) {
+        let mut len = 0;
+        self.cells.borrow_mut().retain(|&cell, idle| {
+            idle.retain(|one| is_kept(cell, one));
+            len += idle.len();
+            !idle.is_empty()
+        });
+        self.len.set(u32::try_from(len).unwrap_or(u32::MAX));
+    }
+
+    /// Closes every second one. False if there was none.
+    pub(crate) fn shrink(&self) -> bool {
+        let before = self.len();
+        let mut number = 0_u32;
+        self.keep(|_, _| {
+            number += 1;
+            number.is_multiple_of(2)
+        });
+        before > 0
+    }
+
     /// Takes a connection that may carry a request with `method`.
     pub(crate) fn take(&self, place: Place, method: Method, now_micros: u64) -> Option<TcpStream> {
-        let mut cells = self.0.borrow_mut();
+        let mut cells = self.cells.borrow_mut();
         let idle = cells.get_mut(&place.cell)?;
         while let Some(one) = idle.pop() {
+            self.change(-1);
             let since = Duration::from_micros(now_micros.saturating_sub(one.since_micros));
             if !http1::may_use_idle(method, since) {
                 // Those below have been idle for longer still.
                 idle.push(one);
+                self.change(1);
                 return None;
             }
             let quiet =
@@ -61,7 +97,7 @@ impl Pool {
 
     /// Keeps a connection for later.
     pub(crate) fn put(&self, place: Place, stream: TcpStream, now_micros: u64) {
-        let mut cells = self.0.borrow_mut();
+        let mut cells = self.cells.borrow_mut();
         let idle = cells.entry(place.cell).or_default();
         if idle.len() < IDLE_MAX {
             idle.push(Idle {
@@ -69,21 +105,19 @@ impl Pool {
                 address: place.address,
                 since_micros: now_micros,
             });
+            self.change(1);
         }
     }
 
     /// Closes the connections to every endpoint that is not kept.
     pub(crate) fn retain(&self, is_kept: impl Fn(Cell) -> bool) {
-        self.0.borrow_mut().retain(|cell, _| is_kept(*cell));
+        self.keep(|cell, _| is_kept(cell));
     }
 
     /// Closes what the endpoints have closed, and what nobody has used for long.
     pub(crate) fn sweep(&self, now_micros: u64) {
         let oldest = now_micros.saturating_sub(micros(IDLE_TIME));
-        self.0.borrow_mut().retain(|_, idle| {
-            idle.retain(|one| one.since_micros >= oldest && is_quiet(&one.stream));
-            !idle.is_empty()
-        });
+        self.keep(|_, one| one.since_micros >= oldest && is_quiet(&one.stream));
     }
 }
 
@@ -93,8 +127,8 @@ fn is_quiet(stream: &TcpStream) -> bool {
     stream.poll_read_ready(&mut context).is_pending()
 }
 
-/// Asks the kernel instead: for requests that may not be sent twice.
-fn is_surely_open(stream: &TcpStream) -> bool {
+/// Asks the kernel instead: true if the connection is open and nothing has come.
+pub(crate) fn is_surely_open(stream: &TcpStream) -> bool {
     let mut byte = [0_u8; 1];
     let peeked = rustix::net::recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
     peeked.err() == Some(rustix::io::Errno::AGAIN)

@@ -104,6 +104,7 @@ fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
         }
         Rejected::NoRoute
         | Rejected::Connections
+        | Rejected::ClientConnections
         | Rejected::BodyTooLarge
         | Rejected::NoEndpoint
         | Rejected::Overload

@@ -11,11 +11,10 @@ use crate::client::{After, Client, Head};
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
 use crate::reject::Reply;
+use crate::room::Told;
 use crate::stream::Stream;
 use crate::visit::Visit;
-
-/// Connections beyond the limit that are answered before they are closed.
-const SHED_MAX: u32 = 256;
+use crate::watch::State;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve<S: Stream>(mut client: Client<S>) {
@@ -24,7 +23,9 @@ pub(crate) async fn serve<S: Stream>(mut client: Client<S>) {
         Poll::Ready(())
     })
     .await;
-    while let Some(mut exchange) = client.first_bytes().await {
+    let mut state = State::Fresh;
+    while let Some(mut exchange) = client.first_bytes(state).await {
+        state = State::Idle;
         let goes_on = serve_requests(&mut client, &mut exchange).await;
         client.set_reading(false);
         client.thread.give_back_exchange(exchange);
@@ -81,20 +82,19 @@ async fn serve_request<S: Stream>(client: &mut Client<S>, exchange: &mut Exchang
     }
 }
 
-/// Answers a connection beyond the limit, and closes it.
-pub(crate) async fn shed<S: Stream>(mut client: Client<S>) {
-    if client.over_limit() > SHED_MAX {
-        client.thread.writer.rejected(None, Rejected::Connections);
+/// Answers a connection that is not served, unless there are too many of them, and closes it.
+pub(crate) async fn turn_away<S: Stream>(mut client: Client<S>, rejected: Rejected) {
+    let Some(_told) = Told::place(&client.thread) else {
+        client.thread.writer.rejected(None, rejected);
         return;
-    }
+    };
+    client.watch.set_state(State::Busy);
     poll_fn(|context| {
         client.watch.wake_me(context);
         Poll::Ready(())
     })
     .await;
     let mut exchange = client.thread.take_exchange();
-    client
-        .refuse(&mut exchange, Reply::of(Rejected::Connections))
-        .await;
+    client.refuse(&mut exchange, Reply::of(rejected)).await;
     client.thread.give_back_exchange(exchange);
 }

@@ -10,6 +10,7 @@ use ledger::Writer;
 use traffic::{Cell, Table};
 
 use crate::orders::{Ending, Listening, OrderBox, Orders};
+use crate::room::Room;
 use crate::routing::Routing;
 use crate::thread;
 
@@ -25,13 +26,14 @@ pub struct ThreadSetup {
 /// Bounds that hold for every service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a request's head may take from its first byte.
+    /// How long a request's head may take from its first byte, and a new connection until
+    /// that byte.
     pub head_timeout: Duration,
-    /// How long a client's connection may stay without a request.
+    /// How long a client's connection may stay without another request.
     pub idle_timeout: Duration,
-    /// Client connections that each thread serves at a time; `None`: as many as the limit of
-    /// open files allows.
-    pub connections_max: Option<u32>,
+    /// Descriptors that the connections of each thread may take, to clients and to endpoints;
+    /// `None`: as many as the limit of open files allows.
+    pub files_max: Option<u32>,
     /// Requests of one service that each thread lets wait for an endpoint.
     pub waiting_max: u32,
 }
@@ -41,7 +43,7 @@ impl Default for Settings {
         Self {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
-            connections_max: None,
+            files_max: None,
             waiting_max: 1_024,
         }
     }
@@ -75,13 +77,13 @@ impl Proxy {
     ///
     /// [`StartError`] when a thread or its runtime cannot be made; those already started end.
     pub fn start(setups: Vec<ThreadSetup>, settings: Settings) -> Result<Self, StartError> {
-        let settings = thread::bounded(settings, setups.len());
+        let room = Room::new(&settings, setups.len());
         let mut proxy = Self {
             threads: Vec::new(),
         };
         for (number, setup) in setups.into_iter().enumerate() {
             let orders = Arc::new(OrderBox::default());
-            let handle = thread::spawn(number, setup, settings, Arc::clone(&orders))?;
+            let handle = thread::spawn(number, setup, (settings, room), Arc::clone(&orders))?;
             proxy.threads.push(Running { orders, handle });
         }
         Ok(proxy)

@@ -12,6 +12,11 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Ready once a read would bring bytes, the end or an error.
     fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// True if it is open and nothing has come that the runtime does not know of yet.
+    fn is_quiet(&self) -> bool {
+        true
+    }
+
     /// Makes sure that the other side cannot take what it has for a whole message.
     fn abort(&mut self);
 }
@@ -19,6 +24,10 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
 impl Stream for TcpStream {
     fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         TcpStream::poll_read_ready(self, context)
+    }
+
+    fn is_quiet(&self) -> bool {
+        crate::pool::is_surely_open(self)
     }
 
     fn abort(&mut self) {

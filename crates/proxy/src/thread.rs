@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 
 use http1::Persist;
 use ledger::Writer;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
 
@@ -19,15 +18,15 @@ use crate::accept::Listeners;
 use crate::buffer::Blocks;
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
+use crate::memory::Crowd;
 use crate::orders::{Ending, Listening, OrderBox, Orders};
 use crate::pool::{Place, Pool};
+use crate::room::Room;
 use crate::routing::Routing;
 use crate::start::{Settings, ThreadSetup};
 use crate::watch::{State, TICK, Watches};
 
 const FREE_EXCHANGES_MAX: usize = 256;
-/// Descriptors that are not for connections, at most.
-const FILES_KEPT_MAX: u64 = 128;
 /// Every how many ticks idle connections and memory are looked through.
 const SWEEP_TICKS: u32 = 10;
 
@@ -36,13 +35,18 @@ const SWEEP_TICKS: u32 = 10;
 pub(crate) struct Thread {
     pub(crate) writer: Writer,
     pub(crate) settings: Settings,
-    pub(crate) connections_max: u32,
+    pub(crate) room: Room,
     pub(crate) watches: Rc<Watches>,
     pub(crate) blocks: Blocks,
     pub(crate) pool: Pool,
     /// Wakes the thread's main task when a connection ends.
     pub(crate) ended: Notify,
     connections: Local<u32>,
+    crowd: Crowd,
+    /// Requests that are at an endpoint.
+    pub(crate) claims: Local<u32>,
+    /// Connections that are being told why they are closed.
+    pub(crate) told: Local<u32>,
     #[expect(
         clippy::vec_box,
         reason = "an exchange goes in and out for each request and is too large to be copied"
@@ -56,16 +60,19 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    fn new(writer: Writer, settings: Settings) -> Self {
+    fn new(writer: Writer, settings: Settings, room: Room) -> Self {
         Self {
             writer,
             settings,
-            connections_max: settings.connections_max.unwrap_or(u32::MAX),
+            room,
             watches: Rc::default(),
             blocks: Blocks::default(),
             pool: Pool::default(),
             ended: Notify::new(),
             connections: Local::new(0),
+            crowd: Crowd::default(),
+            claims: Local::new(0),
+            told: Local::new(0),
             exchanges: RefCell::default(),
             routing: RefCell::default(),
             applied: Local::new(0),
@@ -117,12 +124,14 @@ impl Thread {
         }
     }
 
-    /// Frees half of the memory that nobody needs at the moment.
+    /// Frees half of the memory that nobody needs at the moment, and all that a crowd left.
     fn shrink(&self) {
         self.blocks.shrink();
         let mut free = self.exchanges.borrow_mut();
         let half = free.len() / 2;
         free.truncate(half);
+        drop(free);
+        self.crowd.note(self.connections.get());
     }
 
     /// Keeps an upstream connection for later, if its endpoint may still get requests.
@@ -132,10 +141,14 @@ impl Thread {
         }
     }
 
-    /// Counts a connection that begins. Returns how many there are.
-    pub(crate) fn connection_begins(&self) -> u32 {
+    /// How many client connections there are.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.get()
+    }
+
+    pub(crate) fn connection_begins(&self) {
         self.connections.set(self.connections.get() + 1);
-        self.writer.connection_begins()
+        self.writer.connection_begins();
     }
 
     pub(crate) fn connection_ends(&self) {
@@ -162,7 +175,8 @@ impl Thread {
     fn end(&self, ending: Ending) {
         if ending > self.ending.get() {
             self.ending.set(ending);
-            self.watches.wake(|state| state == State::Idle);
+            self.watches
+                .wake(|state| matches!(state, State::Fresh | State::Idle));
         }
     }
 
@@ -175,31 +189,11 @@ impl Thread {
     }
 }
 
-/// Fills in what the machine decides: raises this process' limit of open files as far as it
-/// may, and shares it among the threads. A connection needs two.
-pub(crate) fn bounded(mut settings: Settings, threads: usize) -> Settings {
-    if settings.connections_max.is_none() {
-        let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        };
-        let files = match setrlimit(Resource::Nofile, raised) {
-            Ok(()) => limit.maximum,
-            Err(_) => limit.current,
-        };
-        let files = files.unwrap_or(u64::MAX);
-        let each = (files - FILES_KEPT_MAX.min(files / 4)) / 2 / threads.max(1) as u64;
-        settings.connections_max = Some(u32::try_from(each).unwrap_or(u32::MAX).max(1));
-    }
-    settings
-}
-
 /// Starts a thread, and returns once its runtime stands.
 pub(crate) fn spawn(
     number: usize,
     setup: ThreadSetup,
-    settings: Settings,
+    (settings, room): (Settings, Room),
     orders: Arc<OrderBox>,
 ) -> io::Result<JoinHandle<()>> {
     let (stands, heard) = std::sync::mpsc::sync_channel(1);
@@ -214,15 +208,20 @@ pub(crate) fn spawn(
         };
         let is_heard = stands.send(said).is_ok();
         if let (Some(runtime), true) = (runtime, is_heard) {
-            run(runtime, setup, settings, &orders);
+            run(runtime, setup, (settings, room), &orders);
         }
     })?;
     heard.recv().map_err(io::Error::other)??;
     Ok(handle)
 }
 
-fn run(runtime: LocalRuntime, setup: ThreadSetup, settings: Settings, orders: &OrderBox) {
-    let thread = Rc::new(Thread::new(setup.writer, settings));
+fn run(
+    runtime: LocalRuntime,
+    setup: ThreadSetup,
+    (settings, room): (Settings, Room),
+    orders: &OrderBox,
+) {
+    let thread = Rc::new(Thread::new(setup.writer, settings, room));
     runtime.block_on(follow(&thread, setup.listeners, orders));
     // Tasks that are left end with the runtime; what they had open is counted as cut.
     drop(runtime);

@@ -123,6 +123,9 @@ impl Visit {
             if self.is_too_large(request) {
                 return Admission::Never(Rejected::BodyTooLarge);
             }
+            if !thread.has_room_for_request() {
+                return Admission::Never(Rejected::Connections);
+            }
             let peer = Address::of(client.peer);
             let ask = Ask {
                 only: route.only,

@@ -22,6 +22,12 @@ pub(crate) struct Watches {
     lists: RefCell<Lists>,
     /// The time of the last tick.
     coarse_micros: Local<u64>,
+    /// How often a connection became idle so far.
+    turns: Local<u64>,
+    /// Connections without a request.
+    unasked: Local<u32>,
+    /// Those of them that were told to close and have not done so yet.
+    leaving: Local<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -37,13 +43,19 @@ struct Entry {
     state: State,
     /// Set when the endpoint that the connection has a request at is cut.
     cut: bool,
+    /// Set when it is to close, as long as no request has come.
+    leaves: bool,
+    /// Smaller for those that have had no request for longer.
+    turn: u64,
 }
 
 /// What a connection is doing, as far as others ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It has no request.
+    /// It has said nothing yet.
     #[default]
+    Fresh,
+    /// It has no request, and has had one.
     Idle,
     /// It has one that waits for an endpoint.
     Waiting,
@@ -51,6 +63,24 @@ pub(crate) enum State {
     At(Cell),
     /// It reads a request's head, or what is left of one that was answered.
     Busy,
+}
+
+impl State {
+    /// Whether there is no request, and if so whether there has been one before.
+    fn without_request(self) -> Option<Before> {
+        match self {
+            Self::Fresh => Some(Before::Nothing),
+            Self::Idle => Some(Before::Requests),
+            Self::Waiting | Self::At(_) | Self::Busy => None,
+        }
+    }
+}
+
+/// What came on a connection before it was without a request. Smaller gives way first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Before {
+    Nothing,
+    Requests,
 }
 
 impl Watches {
@@ -90,6 +120,56 @@ impl Watches {
             entry.wake();
         }
     }
+
+    /// How many connections were told to close and have not done so yet.
+    pub(crate) fn leaving(&self) -> u32 {
+        self.leaving.get()
+    }
+
+    /// Tells up to `count` connections without a request to close: first those that have said
+    /// nothing yet, then those that have waited for another request for longest.
+    pub(crate) fn let_go(&self, count: usize) {
+        if self.unasked.get() == self.leaving.get() {
+            return;
+        }
+        let mut lists = self.lists.borrow_mut();
+        let entries = lists.entries.iter().enumerate();
+        let staying = entries.filter(|(_, entry)| entry.waker.is_some() && !entry.leaves);
+        let mut without: Vec<(Before, u64, usize)> = staying
+            .filter_map(|(at, entry)| Some((entry.state.without_request()?, entry.turn, at)))
+            .collect();
+        if count < without.len() {
+            without.select_nth_unstable(count);
+            without.truncate(count);
+        }
+        for (_, _, at) in without {
+            self.leaving.set(self.leaving.get() + 1);
+            lists.entries[at].leaves = true;
+            lists.entries[at].wake();
+        }
+    }
+
+    /// Keeps account of a connection that came, is in another state, or is gone.
+    fn account(&self, before: Option<State>, after: Option<State>) {
+        let without = |state: Option<State>| state.and_then(State::without_request).is_some();
+        match (without(before), without(after)) {
+            (false, true) => self.unasked.set(self.unasked.get() + 1),
+            (true, false) => self.unasked.set(self.unasked.get() - 1),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// A connection stays after all, or is gone.
+    fn left(&self, entry: &mut Entry) {
+        if std::mem::take(&mut entry.leaves) {
+            self.leaving.set(self.leaving.get() - 1);
+        }
+    }
+
+    fn next_turn(&self) -> u64 {
+        self.turns.set(self.turns.get() + 1);
+        self.turns.get()
+    }
 }
 
 impl Entry {
@@ -116,6 +196,7 @@ impl Watch {
             lists.deadlines.push(NEVER);
         }
         drop(lists);
+        watches.account(None, Some(State::default()));
         Self {
             watches: Rc::clone(watches),
             at,
@@ -151,8 +232,18 @@ impl Watch {
     /// Says what the connection is doing.
     pub(crate) fn set_state(&self, state: State) {
         let entry = &mut self.watches.lists.borrow_mut().entries[self.at];
+        self.watches.account(Some(entry.state), Some(state));
         entry.state = state;
         entry.cut = false;
+        match state.without_request() {
+            Some(_) => entry.turn = self.watches.next_turn(),
+            None => self.watches.left(entry),
+        }
+    }
+
+    /// True once the connection is to close, as long as no request has come.
+    pub(crate) fn leaves(&self) -> bool {
+        self.watches.lists.borrow().entries[self.at].leaves
     }
 
     /// What the connection is doing.
@@ -169,7 +260,9 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut lists = self.watches.lists.borrow_mut();
-        lists.entries[self.at] = Entry::default();
+        let mut entry = std::mem::take(&mut lists.entries[self.at]);
+        self.watches.left(&mut entry);
+        self.watches.account(Some(entry.state), None);
         lists.deadlines[self.at] = NEVER;
         lists.free.push(self.at);
     }

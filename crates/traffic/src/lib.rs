@@ -5,6 +5,7 @@
 
 mod affinity;
 mod choose;
+mod closed;
 mod hash;
 mod index;
 mod outcome;
@@ -14,6 +15,7 @@ mod table;
 
 pub use affinity::{COOKIE, CookieId, is_in_share};
 pub use choose::{Ask, Choice, choose, pick};
+pub use closed::Closed;
 pub use index::{Index, RouteMatch};
 pub use outcome::{Effect, Outcome, Phase, Rejected};
 pub use repeat::{ATTEMPTS_MAX, BodyHeld, FailedAttempt, Progress};

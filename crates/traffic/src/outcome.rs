@@ -183,6 +183,8 @@ pub enum Rejected {
     HeadTimeout,
     /// There are too many connections.
     Connections,
+    /// This client has too many connections.
+    ClientConnections,
     /// The body is larger than the limit.
     BodyTooLarge,
     /// The body did not come in time.
@@ -205,13 +207,14 @@ pub enum Rejected {
 
 impl Rejected {
     /// How many there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
     /// All of them, in the order of their indices.
     pub const ALL: [Self; Self::COUNT] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::HeadTimeout,
         Self::Connections,
+        Self::ClientConnections,
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::NoEndpoint,
@@ -237,6 +240,7 @@ impl Rejected {
             Self::BadRequest => "bad_request",
             Self::HeadTimeout => "head_timeout",
             Self::Connections => "connections",
+            Self::ClientConnections => "client_connections",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::NoEndpoint => "no_endpoint",
@@ -257,7 +261,7 @@ impl Rejected {
             Self::BadRequest => 400,
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
-            Self::Connections | Self::NoEndpoint | Self::Overload => 503,
+            Self::Connections | Self::ClientConnections | Self::NoEndpoint | Self::Overload => 503,
             Self::Connect | Self::NoResponse | Self::BadResponse | Self::Cut => 502,
             Self::Timeout => 504,
         }
@@ -271,6 +275,7 @@ impl Rejected {
             Self::BadRequest => "the request is malformed",
             Self::HeadTimeout => "the request's head did not come in time",
             Self::Connections => "too many connections",
+            Self::ClientConnections => "too many connections from this client's address",
             Self::BodyTooLarge => "the request's body is larger than the limit",
             Self::BodyTimeout => "the request's body did not come in time",
             Self::NoEndpoint => "no instance of the service is ready",
@@ -287,7 +292,9 @@ impl Rejected {
     #[must_use]
     pub const fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Self::Connections | Self::NoEndpoint | Self::Overload => Some(1),
+            Self::Connections | Self::ClientConnections | Self::NoEndpoint | Self::Overload => {
+                Some(1)
+            }
             Self::NoRoute
             | Self::BadRequest
             | Self::HeadTimeout

@@ -16,10 +16,10 @@ use crate::world::{Client, Program, World, until};
 
 /// A worker of generation 2: this test binary again, with a listening socket as its standard
 /// input.
-struct Worker(Child);
+pub(crate) struct Worker(Child);
 
 impl Worker {
-    fn start(world: &World, endpoint: SocketAddr) -> Self {
+    pub(crate) fn start(world: &World, endpoint: SocketAddr) -> Self {
         let memory = format!(
             "/proc/{}/fd/{}",
             std::process::id(),
@@ -37,6 +37,10 @@ impl Worker {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("worker serves")));
         Self(child)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     fn kill(&mut self) {

@@ -9,6 +9,7 @@ mod cutover;
 mod endings;
 mod exact;
 mod killed;
+mod pressure;
 mod refusals;
 mod repeats;
 mod splits;

@@ -1,9 +1,8 @@
 //! Requests that go no further than the proxy.
 
-use proxy::Settings;
 use traffic::{Outcome, Rejected};
 
-use crate::world::{Ended, Program, World, until};
+use crate::world::{Ended, Program, World};
 
 #[test]
 fn ambiguous_requests_are_refused_and_the_connection_is_closed() {
@@ -184,35 +183,6 @@ fn a_malformed_chunk_of_a_client_is_a_400() {
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
     assert_eq!(client.response().status, 400);
     world.expect_outcomes(10, &[(Outcome::ClientGone, 1)]);
-}
-
-#[test]
-fn connections_beyond_the_limit_are_shed_with_a_503_and_others_go_on() {
-    let program = Program::echo("one");
-    let settings = Settings {
-        connections_max: Some(2),
-        ..Settings::default()
-    };
-    let mut world = World::with_settings(settings);
-    world.set_endpoints(&[&program]);
-    let (mut first, mut second) = (world.client(), world.client());
-    assert_eq!(first.get("/").status, 200);
-    assert_eq!(second.get("/").status, 200);
-    let mut third = world.client();
-    let response = third.response();
-    assert_eq!(response.status, 503);
-    assert_eq!(response.header("retry-after"), Some("1"));
-    drop(third);
-    assert_eq!(first.get("/").status, 200);
-    drop(first);
-    until("there is room again", || {
-        world.ledger.slots().connections == 1
-    });
-    assert_eq!(world.client().get("/").status, 200);
-    assert_eq!(
-        world.ledger.slots().rejected[Rejected::Connections.index()],
-        1
-    );
 }
 
 /// Goes on sending after the answer; a reset would make that fail.
