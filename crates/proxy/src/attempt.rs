@@ -13,6 +13,7 @@ use crate::clock::{micros, now_micros};
 use crate::exchange::Exchange;
 use crate::flow::Hold;
 use crate::pool::{Place, connect, poll_connected};
+use crate::presence::Asking;
 use crate::relay::{End, Failure, Relay};
 use crate::stream::Stream;
 use crate::visit::{Admission, Turned, Visit};
@@ -200,13 +201,17 @@ async fn connected<S: Stream>(
     const FAILED: End = End::Unanswered(Failure::Connect, Progress::NothingSent);
     let stream = connect(claim.place.address).map_err(|_| FAILED)?;
     client.watch.set_deadline_in(visit.limits.connect_timeout);
+    let asking = Asking::before_response(visit.client_side.version());
     let mut poll = |context: &mut Context<'_>| {
         match poll_connected(context, &stream) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) => return Poll::Ready(Err(FAILED)),
             Poll::Pending => {}
         }
-        if client.poll_gone(context, &mut exchange.up.input).is_ready() {
+        if client
+            .poll_gone(context, &mut exchange.up, asking)
+            .is_ready()
+        {
             Poll::Ready(Err(End::ClientGone))
         } else if client.watch.is_cut() {
             Poll::Ready(Err(End::Cut))

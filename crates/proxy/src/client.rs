@@ -12,9 +12,10 @@ use http1::{Next, Refusal};
 use traffic::Closed;
 
 use crate::accept::Entrance;
-use crate::buffer::{Buffer, Fill};
+use crate::buffer::Fill;
 use crate::exchange::Exchange;
 use crate::orders::Ending;
+use crate::presence::Side;
 use crate::stream::Stream;
 use crate::thread::Thread;
 use crate::visit::Visit;
@@ -36,6 +37,7 @@ pub(crate) struct Client<S: Stream> {
     /// Its address in text, without the port.
     pub(crate) peer_text: String,
     reading: bool,
+    pub(crate) side: Side,
 }
 
 /// How a connection's wait for a head ended.
@@ -80,6 +82,7 @@ impl<S: Stream> Client<S> {
             peer,
             peer_text,
             reading: false,
+            side: Side::default(),
         }
     }
 
@@ -188,17 +191,6 @@ impl<S: Stream> Client<S> {
             }
         })
         .await
-    }
-
-    /// Looks whether the client has left, and keeps what it sends meanwhile.
-    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>, input: &mut Buffer) -> Poll<()> {
-        loop {
-            match input.poll_fill(context, &mut self.stream, &self.thread.blocks) {
-                Poll::Ready(Ok(Fill::Bytes)) => {}
-                Poll::Ready(Ok(Fill::Full)) | Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(Fill::End) | Err(_)) => return Poll::Ready(()),
-            }
-        }
     }
 
     /// Writes what is left to write.

@@ -89,6 +89,15 @@ impl Flow {
         self.relay.as_ref().is_none_or(BodyRelay::is_ended)
     }
 
+    /// True if the input has all of the body that is still to come, or there is none.
+    pub(crate) fn is_body_there(&self) -> bool {
+        let input = &self.input.filled()[self.passed..];
+        self.relay.as_ref().is_none_or(|relay| {
+            let mut ahead = relay.clone();
+            ahead.discard(input).is_ok() && ahead.is_ended()
+        })
+    }
+
     /// Takes what it can of the body off the input. Returns how many bytes that were.
     pub(crate) fn take_body(&mut self) -> Result<usize, BodyError> {
         let Some(relay) = &mut self.relay else {

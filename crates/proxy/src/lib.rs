@@ -19,6 +19,7 @@ mod flow;
 mod memory;
 mod orders;
 mod pool;
+mod presence;
 mod reject;
 mod relay;
 mod room;

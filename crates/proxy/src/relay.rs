@@ -11,6 +11,7 @@ use crate::claim::Connection;
 use crate::client::Client;
 use crate::clock::now_micros;
 use crate::flow::Flow;
+use crate::presence::Asking;
 use crate::stream::Stream;
 use crate::visit::Visit;
 
@@ -185,7 +186,12 @@ impl<S: Stream> Relay<'_, S> {
 
     /// Keeps what the client sends early, and notices when it leaves.
     fn watch_client(&mut self, context: &mut Context<'_>) -> Result<Moved, End> {
-        match self.client.poll_gone(context, &mut self.up.input) {
+        let asking = if self.is_begun || self.is_tunnel || !self.down.is_flushed() {
+            Asking::Forbidden
+        } else {
+            Asking::before_response(self.visit.client_side.version())
+        };
+        match self.client.poll_gone(context, self.up, asking) {
             Poll::Pending => Ok(Moved::No),
             Poll::Ready(()) => Err(End::ClientGone),
         }

@@ -17,6 +17,11 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
         true
     }
 
+    /// True if it failed, or the other side has reset it.
+    fn is_broken(&self) -> bool {
+        false
+    }
+
     /// Makes sure that the other side cannot take what it has for a whole message.
     fn abort(&mut self);
 }
@@ -28,6 +33,10 @@ impl Stream for TcpStream {
 
     fn is_quiet(&self) -> bool {
         crate::pool::is_surely_open(self)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.take_error().map_or(true, |error| error.is_some())
     }
 
     fn abort(&mut self) {

@@ -18,6 +18,7 @@ use crate::clock::micros;
 use crate::exchange::Exchange;
 use crate::flow::Hold;
 use crate::pool::Place;
+use crate::presence::Asking;
 use crate::routing::Routing;
 use crate::stream::Stream;
 use crate::thread::Thread;
@@ -223,8 +224,12 @@ impl Visit {
                 .saturating_add(micros(self.limits.wait_ready)),
         );
         let mut seen = thread.applied();
+        let asking = Asking::before_response(self.client_side.version());
         poll_fn(|context| {
-            if client.poll_gone(context, &mut exchange.up.input).is_ready() {
+            if client
+                .poll_gone(context, &mut exchange.up, asking)
+                .is_ready()
+            {
                 return Poll::Ready(Err(Turned::Gone));
             }
             if thread.applied() != seen {

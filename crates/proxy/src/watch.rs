@@ -35,6 +35,8 @@ struct Lists {
     deadlines: Vec<u64>,
     entries: Vec<Entry>,
     free: Vec<usize>,
+    /// Those that are woken at each tick.
+    ticked: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +101,7 @@ impl Watches {
                 lists.entries[at].wake();
             }
         }
+        lists.ticked.iter().for_each(|&at| lists.entries[at].wake());
     }
 
     /// Wakes every connection in a state.
@@ -209,6 +212,11 @@ impl Watch {
         entry.waker = Some(context.waker().clone());
     }
 
+    /// Has the connection woken at each tick from here on: it waits for what nobody tells.
+    pub(crate) fn wake_each_tick(&self) {
+        self.watches.lists.borrow_mut().ticked.push(self.at);
+    }
+
     /// Sets the deadline to `span` from now, within a tick.
     pub(crate) fn set_deadline_in(&self, span: Duration) {
         self.set_deadline(self.watches.coarse_micros().saturating_add(micros(span)));
@@ -264,6 +272,7 @@ impl Drop for Watch {
         self.watches.left(&mut entry);
         self.watches.account(Some(entry.state), None);
         lists.deadlines[self.at] = NEVER;
+        lists.ticked.retain(|&at| at != self.at);
         lists.free.push(self.at);
     }
 }

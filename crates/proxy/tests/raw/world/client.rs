@@ -193,4 +193,19 @@ impl Client {
     pub(crate) fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
+
+    /// Reads the response that comes after interim ones.
+    pub(crate) fn final_response(&mut self) -> Response {
+        loop {
+            let response = self.response();
+            if response.status != 100 {
+                return response;
+            }
+        }
+    }
+
+    /// Resets the connection.
+    pub(crate) fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).unwrap();
+    }
 }
