@@ -1,5 +1,6 @@
 //! Development tasks of the workspace: `cargo xtask` lists them.
 
+mod database;
 mod generate;
 mod run;
 mod test;

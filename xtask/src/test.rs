@@ -1,6 +1,6 @@
 //! Everything that CI runs, in the order in which a mistake shows soonest.
 
-use crate::{generate, run, tidy};
+use crate::{database, generate, run, tidy};
 
 /// A small number of schedules for every run; `cargo xtask sim` runs more.
 const SCHEDULES: &str = "20000";
@@ -17,6 +17,7 @@ pub(crate) fn all() -> Result<(), String> {
         "-D",
         "warnings",
     ])?;
+    database::install()?;
     // The end-to-end tests start the binary itself.
     run::cargo(&["build", "--workspace", "--bins"])?;
     generate::run(true)?;

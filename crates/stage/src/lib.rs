@@ -3,9 +3,11 @@
 //! The demonstration, the end-to-end tests and the benchmarks play on it. It knows nothing of
 //! the product's insides: what a user cannot see, it cannot see.
 
+mod cluster;
 mod said;
 mod server;
 
+pub use cluster::Cluster;
 pub use said::Said;
 pub use server::{Stage, StageError, THREADS};
 

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct StageError(String);
 
 impl StageError {
-    fn new(what: impl std::fmt::Display, why: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(what: impl std::fmt::Display, why: impl std::fmt::Display) -> Self {
         Self(format!("{what}: {why}"))
     }
 }

@@ -178,6 +178,8 @@ pub struct Trigger {
     pub events: BTreeSet<TriggerEvent>,
     /// The columns of `UPDATE OF`; empty is every column.
     pub columns: Vec<String>,
+    /// The columns whose drop it stops: of `UPDATE OF` and of its condition.
+    pub needs: BTreeSet<String>,
     /// For each row or for each statement.
     pub level: TriggerLevel,
     /// Its function.
@@ -256,6 +258,8 @@ pub struct Policy {
     pub using: Option<String>,
     /// Which rows may be written.
     pub with_check: Option<String>,
+    /// The columns of its table that it reads, whose drop it stops.
+    pub needs: BTreeSet<String>,
     /// Its comment.
     pub comment: Option<String>,
 }
