@@ -94,6 +94,16 @@ impl Ledger {
         generations
     }
 
+    /// Client connections of one worker.
+    #[must_use]
+    pub fn connections(&self, generation: u64) -> u64 {
+        let own = self
+            .used()
+            .filter(|slot| slot.head.generation.load(Acquire) == generation);
+        own.map(|slot| u64::from(slot.head.connections.load(Relaxed)))
+            .sum()
+    }
+
     /// Requests admitted to an endpoint and not yet ended, over all workers.
     #[must_use]
     pub fn open(&self, cell: Cell) -> u64 {

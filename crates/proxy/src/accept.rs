@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use traffic::Rejected;
 
 use crate::client::Client;
+use crate::orders::Ending;
 use crate::serve;
 use crate::thread::Thread;
 
@@ -24,6 +25,12 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// silent for as long as it likes.
 const SILENCE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+/// Sockets that nobody else has are closed once nothing came for so long: longer than the last
+/// packet of a handshake takes that was begun here.
+const QUIET: Duration = Duration::from_secs(2);
+/// How often that is waited for. New connections are steered elsewhere by then, if they can be.
+const QUIET_WAITS_MAX: u32 = 15;
 
 /// Where connections come in.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ pub(crate) struct Entrance {
 pub(crate) struct Listeners {
     thread: Rc<Thread>,
     tasks: Vec<(SocketAddr, AbortHandle)>,
+    leaving: bool,
 }
 
 impl Listeners {
@@ -46,6 +54,7 @@ impl Listeners {
         Self {
             thread,
             tasks: Vec::new(),
+            leaving: false,
         }
     }
 
@@ -70,6 +79,13 @@ impl Listeners {
         });
     }
 
+    /// Accepts until nothing comes any more, then has the thread drain.
+    pub(crate) fn leave(&mut self) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            tokio::task::spawn_local(leave(Rc::clone(&self.thread)));
+        }
+    }
+
     pub(crate) fn remove_all(&mut self) {
         self.tasks.drain(..).for_each(|(_, task)| task.abort());
     }
@@ -88,6 +104,17 @@ fn prepared(socket: OwnedFd) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+async fn leave(thread: Rc<Thread>) {
+    for _ in 0..QUIET_WAITS_MAX {
+        let before = thread.arrivals();
+        tokio::time::sleep(QUIET).await;
+        if thread.arrivals() == before {
+            break;
+        }
+    }
+    thread.end(Ending::Draining);
+}
+
 async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) {
     let entrance = Rc::new(Entrance {
         address,
@@ -98,6 +125,7 @@ async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) 
         match listener.accept().await {
             Ok((stream, peer)) => {
                 is_exhausted = false;
+                thread.arrival();
                 begin(&thread, &entrance, stream, peer);
             }
             Err(error) if is_exhaustion(&error) => {
@@ -105,6 +133,7 @@ async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) 
                     tracing::warn!(%address, %error, "no descriptor for another connection");
                 }
                 is_exhausted = true;
+                thread.arrival();
                 thread.let_some_go();
                 tokio::time::sleep(BACK_OFF).await;
             }

@@ -25,6 +25,9 @@ pub(crate) enum Ending {
     /// Not at all.
     #[default]
     Serving,
+    /// Close each connection after its next response, but accept what still comes until nothing
+    /// does: nobody else has these sockets, and what waits in them when they close is reset.
+    Leaving,
     /// Accept nothing more and close each connection after its next response.
     Draining,
     /// The same, and close connections that have no request.

@@ -129,6 +129,13 @@ impl Proxy {
         self.order(|orders| orders.ending = orders.ending.max(Ending::Draining));
     }
 
+    /// As [`Proxy::drain`] for sockets that nobody else has: accepts until nothing comes any
+    /// more, since what waits in a socket that is closed is reset. Others must be where new
+    /// connections go by now.
+    pub fn leave(&self) {
+        self.order(|orders| orders.ending = orders.ending.max(Ending::Leaving));
+    }
+
     /// True when every thread has ended, as after [`Proxy::drain`] once the last connection
     /// is gone.
     #[must_use]

@@ -47,6 +47,8 @@ pub(crate) struct Thread {
     pub(crate) claims: Local<u32>,
     /// Connections that are being told why they are closed.
     pub(crate) told: Local<u32>,
+    /// How often a connection was accepted, or could not be for want of a descriptor.
+    arrivals: Local<u64>,
     #[expect(
         clippy::vec_box,
         reason = "an exchange goes in and out for each request and is too large to be copied"
@@ -73,6 +75,7 @@ impl Thread {
             crowd: Crowd::default(),
             claims: Local::new(0),
             told: Local::new(0),
+            arrivals: Local::new(0),
             exchanges: RefCell::default(),
             routing: RefCell::default(),
             applied: Local::new(0),
@@ -99,7 +102,7 @@ impl Thread {
     pub(crate) fn wish(&self) -> Persist {
         match self.ending.get() {
             Ending::Serving => Persist::KeepAlive,
-            Ending::Draining | Ending::Closing | Ending::Now => Persist::Close,
+            Ending::Leaving | Ending::Draining | Ending::Closing | Ending::Now => Persist::Close,
         }
     }
 
@@ -172,9 +175,21 @@ impl Thread {
         self.writer.confirm(revision);
     }
 
-    fn end(&self, ending: Ending) {
+    /// Notes that a connection came, whether or not it could be accepted.
+    pub(crate) fn arrival(&self) {
+        self.arrivals.set(self.arrivals.get() + 1);
+    }
+
+    /// How many connections came.
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.arrivals.get()
+    }
+
+    /// Ends as far as this, or goes on ending further.
+    pub(crate) fn end(&self, ending: Ending) {
         if ending > self.ending.get() {
             self.ending.set(ending);
+            self.ended.notify_one();
             self.watches
                 .wake(|state| matches!(state, State::Fresh | State::Idle));
         }
@@ -182,7 +197,7 @@ impl Thread {
 
     fn is_over(&self) -> bool {
         match self.ending.get() {
-            Ending::Serving => false,
+            Ending::Serving | Ending::Leaving => false,
             Ending::Draining | Ending::Closing => self.connections.get() == 0,
             Ending::Now => true,
         }
@@ -243,6 +258,9 @@ async fn follow(thread: &Rc<Thread>, sockets: Vec<(SocketAddr, OwnedFd)>, orders
             taken = orders.take() => obey(thread, &mut listeners, taken),
             () = thread.ended.notified() => {}
         }
+        if thread.ending() >= Ending::Draining {
+            listeners.remove_all();
+        }
     }
     ticking.abort();
 }
@@ -261,10 +279,10 @@ fn obey(thread: &Thread, listeners: &mut Listeners, orders: Orders) {
         .cut
         .into_iter()
         .for_each(|cell| thread.watches.cut(cell));
-    if orders.ending > Ending::Serving {
-        listeners.remove_all();
-        thread.end(orders.ending);
+    if orders.ending == Ending::Leaving {
+        listeners.leave();
     }
+    thread.end(orders.ending);
 }
 
 async fn tick(thread: Rc<Thread>) {

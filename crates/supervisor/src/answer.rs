@@ -11,7 +11,7 @@ use crate::channel::{self, Packet};
 use crate::child::CHILDREN_MAX;
 use crate::config::ExitReason;
 use crate::group::{self, Family};
-use crate::listener::{self, ADDRESSES_MAX};
+use crate::listener::{self, ADDRESSES_MAX, Steering};
 use crate::proc::Table;
 use crate::protocol::{
     ChildInfo, Leftover, LeftoverKind, PROTOCOL_VERSION, Refusal, Reply, Request, SPEC_BYTES_MAX,
@@ -142,13 +142,19 @@ impl Supervisor {
                 return Err(Refusal::LimitReached);
             }
             let os = |error: Errno| Refusal::os(&format!("listen on {address}"), &error.into());
-            match listener::probe(address) {
-                Ok(()) => {}
-                Err(Errno::ADDRINUSE) => self.only_leftovers_listen(address)?,
+            let beside = match listener::probe(address) {
+                Ok(()) => 0,
+                Err(Errno::ADDRINUSE) => {
+                    self.only_leftovers_listen(address)?;
+                    owner::listening_at(address)
+                }
                 Err(error) => return Err(os(error)),
-            }
-            let made = listener::listen(address, self.config.sockets_per_address);
-            self.listeners.insert(address, made.map_err(os)?);
+            };
+            let made = listener::listen(address, self.config.sockets_per_address, beside);
+            let made = made.map_err(os)?;
+            // Where the kernel cannot, both share: some requests wait for our instances.
+            let _shared = made.steer(Steering::TheDead);
+            self.listeners.insert(address, made);
         }
         let listener = &self.listeners[&address];
         let sockets: Result<Vec<OwnedFd>, Refusal> =
@@ -296,6 +302,13 @@ impl Supervisor {
     }
 
     fn stop_leftovers(&mut self, kind: LeftoverKind, grace: Duration) -> Reply {
+        let steering = match kind {
+            LeftoverKind::Worker => Steering::Us,
+            LeftoverKind::Child => Steering::All,
+        };
+        for listener in self.listeners.values() {
+            let _shared = listener.steer(steering);
+        }
         let mut leftovers = leftovers::of(self.server);
         leftovers.retain(|left| left.kind == kind);
         let _not_ours = leftovers::signal_leftovers(&leftovers, Signal::TERM);

@@ -170,6 +170,14 @@ impl Client {
         self.terminating
     }
 
+    /// Whether the supervisor is dead. Events are not touched.
+    #[must_use]
+    pub fn is_orphan(&self) -> bool {
+        let mut polled = [PollFd::new(&self.events, PollFlags::empty())];
+        let asked = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+        asked.is_ok_and(|count| count > 0) && polled[0].revents().contains(PollFlags::HUP)
+    }
+
     /// Returns the listening sockets of `address`, made at the first time.
     ///
     /// Port 0 picks a free port and keeps it until released. An IPv6 address

@@ -93,6 +93,12 @@ pub(crate) fn rivals(address: SocketAddr, children: &Children, server: ServerId)
     holders(sockets, children, server)
 }
 
+/// How many sockets listen at exactly this address.
+pub(crate) fn listening_at(address: SocketAddr) -> u32 {
+    let there = listening(address.port(), &|at| at == address.ip().to_canonical());
+    u32::try_from(there.len()).unwrap_or(u32::MAX)
+}
+
 /// Who holds these sockets.
 fn holders(sockets: BTreeSet<u64>, children: &Children, server: ServerId) -> Vec<PortOwner> {
     let mut open: BTreeSet<u64> = sockets.into_iter().take(SOCKETS_MAX).collect();

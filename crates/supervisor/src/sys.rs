@@ -132,6 +132,45 @@ pub(crate) fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(counters[MEMINFO_COUNTERS - 1])
 }
 
+/// Gives new connections of a group of sockets that share an address to `count` of them from
+/// number `first` on, by chance; `None`: to all, by the kernel's own rule.
+pub(crate) fn steer(socket: BorrowedFd<'_>, among: Option<(u32, u32)>) -> io::Result<()> {
+    let step = |code: u32, k: u32| libc::sock_filter {
+        code: u16::try_from(code).unwrap_or(0),
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let random = (libc::SKF_AD_OFF + libc::SKF_AD_RANDOM).cast_unsigned();
+    let mut steps = match among {
+        Some((first, count)) => vec![
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, random),
+            step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, count.max(1)),
+            step(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_K, first),
+            step(libc::BPF_RET | libc::BPF_A, 0),
+        ],
+        None => vec![step(libc::BPF_RET | libc::BPF_K, u32::MAX)],
+    };
+    let program = libc::sock_fprog {
+        len: u16::try_from(steps.len()).unwrap_or(0),
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies the program, whose steps outlive the call.
+    let failed = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// What a new process does between fork and exec.
 #[derive(Debug, Default)]
 pub(crate) struct BeforeExec {

@@ -1,5 +1,6 @@
 //! The hidden `worker`: proxy, control and admin API in one process that may be killed at any moment.
 
+mod leave;
 mod succession;
 
 use std::net::SocketAddr;
@@ -8,25 +9,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
+use control::{Control, End, Handle, Host, Parts, Publisher};
 use ledger::Ledger;
 use proxy::{Proxy, Settings, ThreadSetup};
 use runtime::artifact::{ArtifactBounds, Store};
 use runtime::logs::{LogBounds, Logs};
 use runtime::process::ProcessDriver;
 use supervisor::client::Client;
-use tokio::signal::unix::{SignalKind, signal};
 use traffic::{Cell, Table};
 
 use crate::args::{Common, Worker};
 use crate::exit::{Exit, Trouble};
 use crate::place;
 
+use leave::Own;
+
 /// How long answers that are under way may take once everything is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-
-/// How long a worker that is told to go (not the server) may drain.
-const DRAIN_LIMIT: Duration = Duration::from_secs(600);
 
 /// Serves until the server ends or another worker takes its place.
 pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
@@ -111,23 +110,37 @@ async fn serve(
         server_state,
         host: Box::new(Arc::clone(client)),
         publisher: Box::new(Publishing(Arc::clone(proxy))),
-        ledger,
+        ledger: ledger.clone(),
         artifacts: Arc::new(artifacts),
         logs: logs.map_err(|error| failed("the logs cannot be used", &error))?,
     };
+    let own = Own {
+        state,
+        client,
+        ledger: &ledger,
+        proxy,
+    };
     match Control::start(parts) {
-        Ok((control, handle)) => in_control(state, client, (control, handle), proxy).await,
-        Err(error) => without_control(state, client, proxy, &error).await,
+        Ok((control, handle)) => in_control(&own, client, (control, handle)).await,
+        Err(error) => {
+            tracing::error!(
+                error = control::chain(&error),
+                "nothing can be changed; traffic goes on as the last table says"
+            );
+            let host = client as &dyn Host;
+            control::serve_last_table(state, host, &mut Publishing(Arc::clone(proxy)));
+            leave::told_to_go(&own).await;
+            Ok(Exit::Failed)
+        }
     }
 }
 
 async fn in_control(
-    state: &Path,
+    own: &Own<'_>,
     client: &Arc<Client>,
     (control, handle): (Control, Handle),
-    proxy: &Proxy,
 ) -> Result<Exit, Trouble> {
-    let api = server::bind(state).map_err(|error| {
+    let api = server::bind(own.state).map_err(|error| {
         Trouble::new(Exit::Failed, "the admin socket cannot be made").cause(error)
     })?;
     let succeeding = handle.clone();
@@ -139,62 +152,24 @@ async fn in_control(
         );
     }
     let succession = tokio::spawn(succession::succeed(Arc::clone(client), succeeding));
+    // One wait for all: who is told to go while control still runs is not told again.
+    let gone = leave::told_to_go(own);
+    tokio::pin!(gone);
     tokio::select! {
         end = control.run() => {
             tracing::info!(?end, "control has ended");
             match end {
                 // Without the socket a client knows that nobody is there, and need not try again.
-                End::Terminated => drop(std::fs::remove_file(state.join(server::SOCKET))),
+                End::Terminated => drop(std::fs::remove_file(own.state.join(server::SOCKET))),
                 // The successor says when its own instances are ready; until then this one serves.
-                End::Fenced => told_to_go(proxy).await,
+                End::Fenced => gone.await,
             }
         }
-        () = told_to_go(proxy) => tracing::info!("this worker was told to go and has drained"),
+        () = &mut gone => tracing::info!("this worker was told to go and has drained"),
     }
     succession.abort();
     api.abort();
     Ok(Exit::Done)
-}
-
-/// The database cannot be used: traffic goes on as the last table says, and nothing can be
-/// changed until somebody repairs it.
-async fn without_control(
-    state: &Path,
-    client: &Arc<Client>,
-    proxy: &Arc<Proxy>,
-    error: &StartError,
-) -> Result<Exit, Trouble> {
-    tracing::error!(
-        error = control::chain(error),
-        "nothing can be changed; traffic goes on as the last table says"
-    );
-    control::serve_last_table(
-        state,
-        client as &dyn Host,
-        &mut Publishing(Arc::clone(proxy)),
-    );
-    told_to_go(proxy).await;
-    Ok(Exit::Failed)
-}
-
-/// Waits for SIGTERM, then for the last open request.
-async fn told_to_go(proxy: &Proxy) {
-    match signal(SignalKind::terminate()) {
-        Ok(mut told) => told.recv().await,
-        Err(error) => {
-            tracing::error!(%error, "SIGTERM cannot be heard");
-            std::future::pending().await
-        }
-    };
-    proxy.drain();
-    let drained = async {
-        while !proxy.is_ended() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if tokio::time::timeout(DRAIN_LIMIT, drained).await.is_err() {
-        tracing::warn!("the drain limit is reached: what is open ends now");
-    }
 }
 
 /// The proxy as control sees it.

@@ -127,17 +127,7 @@ fn a_server_whose_supervisor_died_serves_on_and_the_next_one_takes_its_place() {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    // The old worker holds the last reference to the dead server's sockets. What lies in their
-    // queues, unaccepted, when it closes them is given to nobody by the kernel: that connection
-    // is reset before its request was read. Nothing else may happen to anybody.
-    let tally = client.stop();
-    let unaccepted = tally.count(Failure::Reset);
-    assert!(unaccepted <= 3, "{tally:?}");
-    assert_eq!(
-        (tally.failed(), tally.errors.len()),
-        (unaccepted, 0),
-        "{tally:?}"
-    );
+    client.stop_unharmed();
     assert!(project.ask("/", "").contains("v1 received"));
 }
 
