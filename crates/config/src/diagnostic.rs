@@ -1,281 +1,32 @@
-//! What is wrong with a configuration, and where.
+//! What a TOML parser says, as mistakes like all others.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::ops::Range;
+pub(crate) use model::diagnostic::{
+    Mistake, Mistakes, Report, Span, did_you_mean, nearest, position,
+};
 
-use serde::Serialize;
-
-/// A range of bytes in the text.
-pub(crate) type Span = Range<usize>;
-
-/// The most syntax errors reported: after that many the rest is noise.
-const SYNTAX_MAX: usize = 20;
-/// The most syntax errors looked at.
-const SYNTAX_SEEN_MAX: usize = 1_000;
-/// The most other mistakes reported.
-const MISTAKES_MAX: usize = 200;
-
-/// One mistake in a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Diagnostic {
-    /// What is wrong.
-    pub message: String,
-    /// Which bytes of the text are wrong; within the text and on character boundaries.
-    pub span: Range<usize>,
-    /// The line of the span's first character, from 1.
-    pub line: usize,
-    /// The column of the span's first character, in characters from 1.
-    pub column: usize,
-    /// What was expected instead.
-    pub expected: Option<String>,
-    /// What to do, or the nearest valid name.
-    pub hint: Option<String>,
-    /// Another place that has to do with it.
-    pub related: Option<Related>,
+/// The parser's errors, with what stands at them in `text`.
+pub(crate) fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Mistake> {
+    let end = text.len();
+    let mistake = |error: &toml::de::Error| {
+        let span = error.span().unwrap_or(end..end);
+        one(text, error.message(), span)
+    };
+    errors.iter().map(mistake).collect()
 }
 
-/// A second place that a mistake has to do with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Related {
-    /// What is there.
-    pub message: String,
-    /// Its bytes in the text.
-    pub span: Range<usize>,
-    /// Its line, from 1.
-    pub line: usize,
-    /// Its column, in characters from 1.
-    pub column: usize,
-}
-
-/// Every mistake of one configuration, in the order of the text; at least one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// The mistakes.
-    pub diagnostics: Vec<Diagnostic>,
-    /// How many more there are than a report takes.
-    pub omitted: usize,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.diagnostics.len() + self.omitted {
-            1 => f.write_str("the configuration has 1 mistake"),
-            count => write!(f, "the configuration has {count} mistakes"),
-        }
-    }
-}
-
-impl std::error::Error for Report {}
-
-/// A mistake before its place is worked out.
-#[derive(Debug)]
-pub(crate) struct Mistake {
-    span: Span,
-    message: String,
-    expected: Option<String>,
-    hint: Option<String>,
-    related: Option<(Span, String)>,
-    /// Whether something is missing, which a syntax error elsewhere may have swallowed.
-    absence: bool,
-}
-
-impl Mistake {
-    pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self {
-            span,
-            message: message.into(),
-            expected: None,
-            hint: None,
-            related: None,
-            absence: false,
-        }
-    }
-
-    /// A mistake that consists in something not being there.
-    pub(crate) fn missing(span: Span, message: impl Into<String>) -> Self {
-        Self {
-            absence: true,
-            ..Self::new(span, message)
-        }
-    }
-
-    pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
-        self.expected = Some(expected.into());
-        self
-    }
-
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        self.hint_if(Some(hint.into()))
-    }
-
-    pub(crate) fn hint_if(mut self, hint: Option<String>) -> Self {
-        self.hint = hint;
-        self
-    }
-
-    pub(crate) fn related(mut self, span: Span, message: impl Into<String>) -> Self {
-        self.related = Some((span, message.into()));
-        self
-    }
-}
-
-/// Collects the mistakes of one text.
-pub(crate) struct Mistakes<'a> {
-    text: &'a str,
-    syntax: Vec<Mistake>,
-    others: Vec<Mistake>,
-    omitted: usize,
-}
-
-impl<'a> Mistakes<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            syntax: Vec::new(),
-            others: Vec::new(),
-            omitted: 0,
-        }
-    }
-
-    pub(crate) fn add(&mut self, mistake: Mistake) {
-        if self.others.len() < MISTAKES_MAX {
-            self.others.push(mistake);
-        } else {
-            self.omitted += 1;
-        }
-    }
-
-    /// Adds what the parser says: the first error of each line, since more are its consequences.
-    pub(crate) fn add_syntax(&mut self, errors: &[toml::de::Error]) {
-        let end = self.text.len();
-        let mut told = BTreeSet::new();
-        for error in errors.iter().take(SYNTAX_SEEN_MAX) {
-            let span = within(self.text, &error.span().unwrap_or(end..end));
-            let (line, _) = position(self.text, span.start);
-            if told.len() < SYNTAX_MAX && told.insert(line) {
-                self.syntax.push(syntax(self.text, error.message(), span));
-            }
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.syntax.is_empty() && self.others.is_empty()
-    }
-
-    /// All mistakes in the order of the text.
-    ///
-    /// Beside syntax errors only those are kept that cannot be their consequence.
-    pub(crate) fn report(self) -> Report {
-        let Self {
-            text,
-            syntax,
-            others,
-            omitted,
-        } = self;
-        let lines = |span: &Span| {
-            let span = within(text, span);
-            position(text, span.start).0..=position(text, span.end).0
-        };
-        let broken: BTreeSet<usize> = syntax.iter().flat_map(|m| lines(&m.span)).collect();
-        let independent = |mistake: &Mistake| {
-            let touched = || lines(&mistake.span).any(|line| broken.contains(&line));
-            broken.is_empty() || !(mistake.absence || mistake.span.is_empty() || touched())
-        };
-        let others: Vec<Mistake> = others.into_iter().filter(independent).collect();
-        let mut diagnostics: Vec<Diagnostic> = syntax
-            .into_iter()
-            .chain(others)
-            .map(|mistake| place(text, mistake))
-            .collect();
-        diagnostics.sort_by_key(|d| (d.span.start, d.span.end));
-        diagnostics.dedup();
-        Report {
-            diagnostics,
-            omitted,
-        }
-    }
-}
-
-fn syntax(text: &str, message: &str, span: Span) -> Mistake {
+fn one(text: &str, message: &str, span: Span) -> Mistake {
     if message == "duplicate key" {
-        return Mistake::new(span.clone(), format!("`{}` is there twice", &text[span]));
+        let key = text.get(span.clone()).unwrap_or_default();
+        return Mistake::new(span, format!("`{key}` is there twice"));
     }
     let (message, expected) = match message.split_once(", expected ") {
         Some((message, "nothing")) => (message, None),
-        Some((message, expected)) => (message, Some(expected.to_owned())),
+        Some((message, expected)) => (message, Some(expected)),
         None => (message, None),
     };
-    Mistake {
-        expected,
-        ..Mistake::new(span, format!("this is not TOML: {message}"))
+    let mistake = Mistake::new(span, format!("this is not TOML: {message}"));
+    match expected {
+        Some(expected) => mistake.expected(expected),
+        None => mistake,
     }
-}
-
-fn place(text: &str, mistake: Mistake) -> Diagnostic {
-    let span = within(text, &mistake.span);
-    let (line, column) = position(text, span.start);
-    Diagnostic {
-        message: mistake.message,
-        span,
-        line,
-        column,
-        expected: mistake.expected,
-        hint: mistake.hint,
-        related: mistake.related.map(|(span, message)| {
-            let span = within(text, &span);
-            let (line, column) = position(text, span.start);
-            Related {
-                message,
-                span,
-                line,
-                column,
-            }
-        }),
-    }
-}
-
-/// The part of `span` that lies in `text`, on character boundaries.
-fn within(text: &str, span: &Span) -> Span {
-    let start = text.floor_char_boundary(span.start);
-    start..text.ceil_char_boundary(span.end).max(start)
-}
-
-/// Line and column, both from 1, of a byte on a character boundary.
-pub(crate) fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = &text[..byte];
-    let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (line, before[start..].chars().count() + 1)
-}
-
-/// The name among `valid` that `name` was probably meant to be: one with few other letters,
-/// else the only one that has `name` within it.
-pub(crate) fn nearest<'n>(name: &str, valid: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let name = name.to_lowercase();
-    let distance_max = (name.chars().count() / 3).clamp(1, 3);
-    let valid: Vec<(&str, String)> = valid
-        .into_iter()
-        .map(|candidate| (candidate, candidate.to_lowercase()))
-        .collect();
-    let near = valid
-        .iter()
-        .map(|(candidate, lower)| (strsim::damerau_levenshtein(&name, lower), candidate))
-        .filter(|&(distance, _)| distance <= distance_max)
-        .min();
-    let mut containing = valid
-        .iter()
-        .filter(|(_, lower)| name.len() > 2 && lower.contains(&name));
-    match (near, containing.next(), containing.next()) {
-        (Some((_, candidate)), _, _) | (None, Some((candidate, _)), None) => Some(candidate),
-        (None, _, _) => None,
-    }
-}
-
-/// A hint at the name that was probably meant.
-pub(crate) fn did_you_mean<'n>(
-    name: &str,
-    valid: impl IntoIterator<Item = &'n str>,
-) -> Option<String> {
-    nearest(name, valid).map(|near| format!("did you mean `{near}`?"))
 }

@@ -12,13 +12,12 @@ mod explain;
 mod form;
 mod init;
 mod read;
-mod render;
 mod schema;
 mod value;
 
-pub use diagnostic::{Diagnostic, Related, Report};
 pub use explain::{ExplainError, Explained, Source, explain};
 pub use init::{Detected, init_file};
+pub use model::diagnostic::{Diagnostic, Related, Report};
 pub use schema::schema;
 
 use declare::PROJECT;
@@ -42,14 +41,14 @@ pub fn parse(text: &str) -> Result<Project, Report> {
 
 /// Reads and checks a configuration, and keeps where its values came from.
 fn check(text: &str) -> Result<(Project, Table), Report> {
-    let mut mistakes = Mistakes::new(text);
+    let mut mistakes = Mistakes::new(text, "the configuration");
     if text.len() > BYTES_MAX {
         let message = format!("the configuration has {} bytes", text.len());
         mistakes.add(Mistake::new(0..0, message).expected(format!("at most {BYTES_MAX} bytes")));
         return Err(mistakes.report());
     }
     let (document, errors) = DeTable::parse_recoverable(text);
-    mistakes.add_syntax(&errors);
+    mistakes.add_syntax(diagnostic::syntax(text, &errors));
     let table = Reader::new(text, &mut mistakes).root(&PROJECT, document.get_ref());
     let project = build::project(&table, &mut mistakes);
     match project {

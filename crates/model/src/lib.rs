@@ -5,6 +5,7 @@
 
 mod argv;
 mod command;
+pub mod diagnostic;
 mod id;
 mod outcome;
 mod policy;

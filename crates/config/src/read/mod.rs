@@ -116,7 +116,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             let place = (join(path, field.name), span.clone());
             return Some(Value::Table(self.table(section, &DeTable::new(), place)));
         }
-        let mut mistakes = Mistakes::new(text);
+        let mut mistakes = Mistakes::new(text, "a default");
         let key = Key {
             name: field.name,
             path: join(path, field.name),

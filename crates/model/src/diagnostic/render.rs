@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::diagnostic::{Diagnostic, Report, Span};
+use super::{Diagnostic, Report, Span};
 
 /// The most characters of a source line that are shown.
 const LINE_MAX: usize = 120;

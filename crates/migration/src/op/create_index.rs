@@ -1,0 +1,93 @@
+//! A new index, built without stopping writers.
+
+use model::diagnostic::Mistake;
+
+use super::part::{each, within};
+use crate::file::{Fields, Text};
+
+/// A new index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateIndex {
+    /// Its name.
+    pub name: Text,
+    /// The table.
+    pub table: Text,
+    /// What it orders by.
+    pub columns: Vec<IndexColumn>,
+    /// Whether no two rows may be equal.
+    pub unique: bool,
+    /// `btree`, `hash`, …
+    pub method: Option<&'static str>,
+    /// Which rows it holds.
+    pub predicate: Option<Text>,
+    /// `fillfactor = 70`.
+    pub storage_parameters: Option<Text>,
+}
+
+/// One thing that an index orders by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexColumn {
+    /// The column.
+    pub column: Text,
+    /// Its collation.
+    pub collate: Option<Text>,
+    /// Whether the greatest is first.
+    pub descending: bool,
+    /// Whether NULL is first; it is in descending order unless said otherwise.
+    pub nulls_first: bool,
+    /// The operator class with its parameters.
+    pub opclass: Option<(Text, Vec<Text>)>,
+}
+
+impl CreateIndex {
+    pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> Option<Self> {
+        const METHODS: [&str; 6] = ["btree", "hash", "gist", "spgist", "gin", "brin"];
+        let (name, table) = (fields.text("name"), fields.text("table"));
+        let list = fields.list("columns");
+        let empty = list.as_ref().filter(|list| list.value.is_empty());
+        if let Some(empty) = empty {
+            let message = "an index needs a column";
+            fields
+                .mistakes()
+                .add(Mistake::new(empty.span.clone(), message));
+        }
+        let columns = each(fields, list, ("a column of an index", IndexColumn::read));
+        let unique = fields.is_set("unique");
+        let method = fields.one_of("method", &METHODS.map(|method| (method, method)));
+        let predicate = fields.text_if("predicate");
+        let storage_parameters = fields.text_if("storage_parameters");
+        let (name, table) = (name?, table?);
+        Some(Self {
+            name,
+            table,
+            columns,
+            unique,
+            method,
+            predicate,
+            storage_parameters,
+        })
+    }
+}
+
+impl IndexColumn {
+    fn read(fields: &mut Fields<'_, '_, '_>) -> Option<Self> {
+        let column = fields.text("column");
+        let collate = fields.text_if("collate");
+        let descending = fields.one_of("sort", &[("ASC", false), ("DESC", true)]);
+        let descending = descending.unwrap_or(false);
+        let nulls_first = fields.one_of("nulls", &[("FIRST", true), ("LAST", false)]);
+        let nulls_first = nulls_first.unwrap_or(descending);
+        let opclass = within(fields, "opclass", |fields| {
+            let (name, params) = (fields.text("name"), fields.texts("params"));
+            Some((name?, params))
+        });
+        let column = column?;
+        Some(Self {
+            column,
+            collate,
+            descending,
+            nulls_first,
+            opclass,
+        })
+    }
+}

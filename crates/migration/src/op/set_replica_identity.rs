@@ -1,0 +1,69 @@
+//! What replicated updates and deletes name a row by.
+
+use super::part::within;
+use crate::file::{Fields, Text};
+use model::diagnostic::Mistake;
+
+/// What replication names rows by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetReplicaIdentity {
+    /// The table.
+    pub table: Text,
+    /// What.
+    pub identity: IdentitySpec,
+}
+
+/// What replication names a row by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentitySpec {
+    /// The primary key.
+    Default,
+    /// The whole row.
+    Full,
+    /// Nothing.
+    Nothing,
+    /// The columns of this unique index.
+    Index(Text),
+}
+
+impl SetReplicaIdentity {
+    pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> Option<Self> {
+        let table = fields.text("table");
+        if fields.node("identity").is_none() {
+            // Says that it is missing.
+            fields.text("identity");
+        }
+        let identity = within(fields, "identity", IdentitySpec::read);
+        Some(Self {
+            table: table?,
+            identity: identity?,
+        })
+    }
+}
+
+impl IdentitySpec {
+    fn read(fields: &mut Fields<'_, '_, '_>) -> Option<Self> {
+        let kinds = [("default", 0), ("full", 1), ("nothing", 2), ("index", 3)];
+        let kind = fields.text("type").and(fields.one_of("type", &kinds));
+        let index = fields.text_if("index");
+        match (kind?, index) {
+            (0, None) => Some(Self::Default),
+            (1, None) => Some(Self::Full),
+            (2, None) => Some(Self::Nothing),
+            (3, Some(index)) => Some(Self::Index(index)),
+            (3, None) => {
+                let span = fields.span();
+                fields
+                    .mistakes()
+                    .add(Mistake::missing(span, "`identity` names no `index`"));
+                None
+            }
+            (_, index) => {
+                let span = index.map_or_else(|| fields.span(), |index| index.span);
+                let message = "only the identity `index` has an index";
+                fields.mistakes().add(Mistake::new(span, message));
+                None
+            }
+        }
+    }
+}
