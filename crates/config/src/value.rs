@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use model::{Affinity, AudienceValue, Count, Metric, OnFail, OnNoData, Port, ServiceName, Share};
+use model::{
+    Affinity, AudienceValue, Count, Metric, Network, OnFail, OnNoData, Port, ServiceName, Share,
+};
 
 use crate::declare::{Section, StrategyName};
 use crate::diagnostic::Span;
@@ -22,6 +24,7 @@ pub(crate) enum Value {
     Bound(Bound),
     Address(SocketAddr),
     Ports(u16, u16),
+    Network(Network),
     Port(Port),
     Signal(i32),
     Strategy(StrategyName),

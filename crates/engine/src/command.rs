@@ -245,6 +245,7 @@ fn run_deploy(state: &mut State, deploy: &Deploy, now: Time, batch: &mut Batch) 
     let rolled = check_deploy(state, deploy)?;
     state.server.http = Some(deploy.http);
     state.server.ports = deploy.ports;
+    state.server.peers = deploy.peers.clone();
     let mut ids = BTreeMap::new();
     for name in &rolled {
         let id = state.server.next_rollout.max(1);

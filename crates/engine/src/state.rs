@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fleet::{Fleet, FleetPolicy, Policies, Wanted};
 use model::{
-    Audience, InstanceId, JobKind, Policy, Port, Release, ReleaseId, Revision, RolloutId,
+    Audience, InstanceId, JobKind, Peers, Policy, Port, Release, ReleaseId, Revision, RolloutId,
     RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
 };
 use rollout::{Comparison, Ended, JobState, Plan, Target};
@@ -28,6 +28,8 @@ pub(crate) struct State {
 pub(crate) struct Server {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) ports: (u16, u16),
+    #[serde(default)]
+    pub(crate) peers: Peers,
     pub(crate) next_rollout: u64,
     /// Rollouts whose end was decided and perhaps not yet accounted for.
     pub(crate) closing: Vec<Closing>,

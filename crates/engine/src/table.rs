@@ -20,6 +20,7 @@ pub(crate) struct Draft {
 pub(crate) fn draft(state: &State) -> Draft {
     let mut draft = Draft::default();
     draft.table.revision = state.published.revision();
+    draft.table.peers = state.server.peers.clone();
     let mut routes = Vec::new();
     for (name, service) in &state.services {
         if service.core.pruned || !service.has_traffic() {

@@ -23,12 +23,13 @@ Content-Type: application/json\r\nContent-Length: 128\r\n\r\n";
 fn rewrite() -> RewriteRequest<'static> {
     RewriteRequest {
         forwarded: Forwarded {
+            peer: "192.0.2.7",
             client: "192.0.2.7",
             proto: "https",
             trust: PeerTrust::Untrusted,
         },
         default_host: "127.0.0.1",
-        request_id: Some(("x-request-id", "0123456789abcdef0123456789abcdef")),
+        replace: &[("x-request-id", b"0123456789abcdef0123456789abcdef")],
         tunnel: Tunnel::Offered,
         persist: Persist::KeepAlive,
     }
@@ -54,6 +55,7 @@ fn responses(rounds: usize) {
         method: Method::Get,
         persist: Persist::KeepAlive,
         extra: &[],
+        replace: &[],
     };
     for _ in 0..rounds {
         out.clear();

@@ -23,6 +23,8 @@ pub enum FieldKind {
     Cookie,
     /// `X-Forwarded-For`.
     ForwardedFor,
+    /// `Forwarded`.
+    Forwarded,
     /// Every other header that tells where a request came from.
     ForwardedOther,
     /// Any other header that belongs to one connection, or is named by `Connection`.
@@ -139,7 +141,8 @@ pub(crate) fn classify(name: &[u8]) -> FieldKind {
         6 if is(b"cookie") => Some(FieldKind::Cookie),
         6 if is(b"expect") => Some(FieldKind::Expect),
         7 if is(b"upgrade") => Some(FieldKind::Upgrade),
-        9 if is(b"forwarded") || is(b"x-real-ip") => Some(FieldKind::ForwardedOther),
+        9 if is(b"forwarded") => Some(FieldKind::Forwarded),
+        9 if is(b"x-real-ip") => Some(FieldKind::ForwardedOther),
         10 if is(b"connection") => Some(FieldKind::Connection),
         10 if is(b"keep-alive") => Some(FieldKind::HopByHop),
         14 if is(b"content-length") => Some(FieldKind::ContentLength),

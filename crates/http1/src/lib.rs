@@ -17,6 +17,7 @@ mod ascii;
 mod body;
 mod exchange;
 mod field;
+mod forwarded;
 mod framing;
 pub mod limits;
 mod method;
@@ -28,6 +29,7 @@ mod response;
 mod rewrite;
 mod scan;
 mod target;
+mod trace;
 mod trailer;
 
 pub use body::{BodyError, BodyReader, Segment, SegmentKind};
@@ -35,6 +37,7 @@ pub use exchange::{
     Answer, AnswerError, ClientSide, DiscardError, Next, Persist, UpstreamSide, may_use_idle,
 };
 pub use field::{FieldKind, Fields, Header};
+pub use forwarded::{Forwarded, PeerTrust, origin};
 pub use framing::Framing;
 pub use method::{Method, Version};
 pub use refusal::Refusal;
@@ -43,6 +46,9 @@ pub use reply::{ProxyError, write_error};
 pub use request::RequestHead;
 pub use response::ResponseHead;
 pub use rewrite::{
-    Forwarded, PeerTrust, RewriteRequest, RewriteResponse, Tunnel, write_interim, write_request,
-    write_response,
+    RewriteRequest, RewriteResponse, Tunnel, write_interim, write_request, write_response,
+};
+pub use trace::{
+    REQUEST_ID, Sampled, TRACEPARENT, TRACESTATE, new_request_id, new_traceparent, request_id,
+    traceparent,
 };

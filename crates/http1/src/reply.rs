@@ -16,6 +16,8 @@ pub struct ProxyError<'a> {
     pub message: &'a str,
     /// Seconds for `Retry-After`.
     pub retry_after_seconds: Option<u32>,
+    /// The request's id, if it has one.
+    pub request_id: Option<&'a [u8]>,
     /// What becomes of the connection.
     pub persist: Persist,
     /// The client's version.
@@ -38,6 +40,9 @@ pub fn write_error(error: &ProxyError<'_>, out: &mut Vec<u8>) {
     field::write(out, b"x-gapless-error", error.reason.as_bytes());
     field::write(out, b"content-type", b"text/plain; charset=utf-8");
     field::write(out, b"cache-control", b"no-store");
+    if let Some(id) = error.request_id {
+        field::write(out, crate::trace::REQUEST_ID.as_bytes(), id);
+    }
     if let Some(seconds) = error.retry_after_seconds {
         write_number(out, b"retry-after: ", u64::from(seconds));
     }

@@ -3,30 +3,11 @@
 use crate::ascii;
 use crate::exchange::Persist;
 use crate::field::{self, FieldKind, Header};
+use crate::forwarded::{self, Forwarded, PeerTrust};
 use crate::framing::Framing;
 use crate::method::{Method, Version};
 use crate::request::RequestHead;
 use crate::response::ResponseHead;
-
-/// Whether the client's own words about where a request came from are believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerTrust {
-    /// The peer is anyone: its X-Forwarded-* and X-Real-IP are replaced.
-    Untrusted,
-    /// The peer is a proxy of ours: X-Forwarded-For grows, the others stay.
-    Trusted,
-}
-
-/// Where a request came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Forwarded<'a> {
-    /// The peer's address in text, without its port.
-    pub client: &'a str,
-    /// `http` or `https`.
-    pub proto: &'a str,
-    /// Whether what the peer said is believed.
-    pub trust: PeerTrust,
-}
 
 /// Whether the client's offer to change the protocol is sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +25,9 @@ pub struct RewriteRequest<'a> {
     pub forwarded: Forwarded<'a>,
     /// The host for a request that has none (HTTP/1.0).
     pub default_host: &'a str,
-    /// A header field that identifies the request; replaces the client's of that name.
-    pub request_id: Option<(&'a str, &'a str)>,
+    /// Header fields of ours; each replaces the client's of that name, an empty one takes it
+    /// away.
+    pub replace: &'a [(&'a str, &'a [u8])],
     /// Whether an offered upgrade is sent on.
     pub tunnel: Tunnel,
     /// Whether the program is asked to close the connection.
@@ -63,6 +45,8 @@ pub struct RewriteResponse<'a> {
     pub persist: Persist,
     /// Header fields to add.
     pub extra: &'a [(&'a str, &'a [u8])],
+    /// Header fields of ours; each replaces the program's of that name.
+    pub replace: &'a [(&'a str, &'a [u8])],
 }
 
 /// Appends the head of `head`'s request to `out`. The body's framing is `head`'s own.
@@ -79,9 +63,13 @@ pub fn write_request(head: &RequestHead, rewrite: &RewriteRequest<'_>, out: &mut
             field::write(out, header.name, header.value);
         }
     }
-    write_forwarded(head, &rewrite.forwarded, host, out);
-    if let Some((name, value)) = rewrite.request_id {
-        write_own(out, name, value.as_bytes());
+    forwarded::write(head, &rewrite.forwarded, host, out);
+    for (name, value) in rewrite
+        .replace
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+    {
+        write_own(out, name, value);
     }
     write_framing(head.framing(), out);
     if head.wants_continue() {
@@ -107,8 +95,8 @@ pub fn write_response(
     out.reserve(head.bytes_len() + 128);
     let framing = head.framing(rewrite.method).towards(rewrite.client);
     write_status_line(head.status(), head.reason(), out);
-    write_response_fields(head, out);
-    for (name, value) in rewrite.extra {
+    write_response_fields(head, rewrite.replace, out);
+    for (name, value) in rewrite.extra.iter().chain(rewrite.replace) {
         write_own(out, name, value);
     }
     write_framing(shown_framing(head, rewrite), out);
@@ -125,7 +113,7 @@ pub fn write_response(
 /// Appends the head of an interim response, or of the 101 that begins a tunnel, to `out`.
 pub fn write_interim(head: &ResponseHead, out: &mut Vec<u8>) {
     write_status_line(head.status(), head.reason(), out);
-    write_response_fields(head, out);
+    write_response_fields(head, &[], out);
     if let (101, Some(protocol)) = (head.status(), head.upgrade()) {
         field::write(out, b"connection", b"upgrade");
         field::write(out, b"upgrade", protocol);
@@ -144,9 +132,7 @@ fn write_origin(head: &RequestHead, out: &mut Vec<u8>) {
 
 fn is_sent_up(rewrite: &RewriteRequest<'_>, header: &Header<'_>) -> bool {
     match header.kind {
-        FieldKind::EndToEnd => rewrite
-            .request_id
-            .is_none_or(|(name, _)| !header.name.eq_ignore_ascii_case(name.as_bytes())),
+        FieldKind::EndToEnd => !is_named(header, rewrite.replace),
         FieldKind::Cookie => true,
         FieldKind::ForwardedOther => rewrite.forwarded.trust == PeerTrust::Trusted,
         FieldKind::Host
@@ -156,43 +142,16 @@ fn is_sent_up(rewrite: &RewriteRequest<'_>, header: &Header<'_>) -> bool {
         | FieldKind::Upgrade
         | FieldKind::Expect
         | FieldKind::ForwardedFor
+        | FieldKind::Forwarded
         | FieldKind::HopByHop
         | FieldKind::Underscore => false,
     }
 }
 
-fn write_forwarded(head: &RequestHead, forwarded: &Forwarded<'_>, host: &[u8], out: &mut Vec<u8>) {
-    let client = forwarded.client.as_bytes();
-    let ours: [(&str, &[u8]); 3] = [
-        ("x-real-ip", client),
-        ("x-forwarded-proto", forwarded.proto.as_bytes()),
-        ("x-forwarded-host", host),
-    ];
-    out.extend_from_slice(b"x-forwarded-for: ");
-    match forwarded.trust {
-        PeerTrust::Untrusted => {
-            out.extend_from_slice(client);
-            out.extend_from_slice(b"\r\n");
-            ours.iter()
-                .for_each(|(name, value)| field::write(out, name.as_bytes(), value));
-        }
-        PeerTrust::Trusted => {
-            for value in head
-                .fields()
-                .of_kind(FieldKind::ForwardedFor)
-                .filter(|value| !value.is_empty())
-            {
-                out.extend_from_slice(value);
-                out.extend_from_slice(b", ");
-            }
-            out.extend_from_slice(client);
-            out.extend_from_slice(b"\r\n");
-            let missing = ours
-                .iter()
-                .filter(|(name, _)| head.fields().first(name).is_none());
-            missing.for_each(|(name, value)| field::write(out, name.as_bytes(), value));
-        }
-    }
+/// True if a field is one of those that are ours to write.
+fn is_named(header: &Header<'_>, ours: &[(&str, &[u8])]) -> bool {
+    ours.iter()
+        .any(|(name, _)| header.name.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 fn write_status_line(status: u16, reason: &[u8], out: &mut Vec<u8>) {
@@ -203,14 +162,15 @@ fn write_status_line(status: u16, reason: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_response_fields(head: &ResponseHead, out: &mut Vec<u8>) {
+fn write_response_fields(head: &ResponseHead, ours: &[(&str, &[u8])], out: &mut Vec<u8>) {
     for header in head.fields() {
         let sent = match header.kind {
-            FieldKind::EndToEnd
-            | FieldKind::Host
+            FieldKind::EndToEnd => !is_named(&header, ours),
+            FieldKind::Host
             | FieldKind::Expect
             | FieldKind::Cookie
             | FieldKind::ForwardedFor
+            | FieldKind::Forwarded
             | FieldKind::ForwardedOther
             | FieldKind::Underscore => true,
             FieldKind::ContentLength

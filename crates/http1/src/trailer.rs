@@ -16,6 +16,7 @@ pub(crate) fn check(section: &[u8]) -> Result<(), BodyError> {
         | FieldKind::Expect
         | FieldKind::Cookie
         | FieldKind::ForwardedFor
+        | FieldKind::Forwarded
         | FieldKind::ForwardedOther
         | FieldKind::HopByHop
         | FieldKind::Underscore

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, InstanceId, Policy, Release, ReleaseId, RolloutId, ServiceName};
+use crate::{Epoch, InstanceId, Peers, Policy, Release, ReleaseId, RolloutId, ServiceName};
 
 /// A command of a person to the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,9 @@ pub struct Deploy {
     pub http: SocketAddr,
     /// The range that instances' ports are taken from, both ends included.
     pub ports: (u16, u16),
+    /// Whom the proxy believes.
+    #[serde(default)]
+    pub peers: Peers,
     /// The services in the file's order.
     pub services: Vec<DeployService>,
     /// Services that are gone from the file and are to be stopped and forgotten.

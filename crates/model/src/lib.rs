@@ -7,6 +7,7 @@ mod argv;
 mod command;
 pub mod diagnostic;
 mod id;
+mod network;
 mod outcome;
 mod policy;
 mod receipt;
@@ -18,6 +19,7 @@ mod waiting;
 pub use argv::{VariableError, variables};
 pub use command::{Command, Deploy, DeployService, Refusal};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
+pub use network::{Network, NetworkError, Peers};
 pub use outcome::{JobKind, Outcome, RolloutKind};
 pub use policy::{
     Affinity, Audience, AudienceValue, Blue, Check, Count, Limit, Metric, OnFail, OnNoData, Policy,
@@ -54,6 +56,9 @@ pub struct ServerConfig {
     pub keep_releases: u32,
     /// The range that instances' ports are taken from, both ends included.
     pub ports: (u16, u16),
+    /// Whom the proxy believes.
+    #[serde(default)]
+    pub peers: Peers,
 }
 
 /// One service as configured: what a release is made of, and the policy.

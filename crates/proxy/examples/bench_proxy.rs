@@ -88,5 +88,6 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         revision: Revision(1),
         listeners: vec![listener],
         services: vec![service],
+        ..Table::default()
     })
 }

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use http1::{BodyRelay, Forwarded, PeerTrust, Persist, RewriteRequest, Tunnel, UpstreamSide};
+use http1::{BodyRelay, UpstreamSide};
 use tokio::net::TcpStream;
 use traffic::{Outcome, Progress, Rejected};
 
@@ -70,7 +70,7 @@ pub(crate) async fn answer<S: Stream>(
         Err(Turned::Away(rejected)) => return client.reject(exchange, visit, rejected).await,
     };
     client.set_reading(false);
-    prepare(client, exchange);
+    prepare(client, exchange, visit);
     loop {
         let (failed, failure, progress) = match attempt(client, exchange, visit, claim).await {
             Attempted::Over(after) => return after,
@@ -92,24 +92,12 @@ pub(crate) async fn answer<S: Stream>(
 }
 
 /// Writes the request's head for the endpoint. The same bytes serve every attempt.
-fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange) {
+fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange, visit: &Visit) {
     let up = &mut exchange.up;
-    http1::write_request(&exchange.request, &rewrite(client), &mut up.out);
+    let fields = visit.caller.fields();
+    let rewrite = visit.caller.rewrite(client, &fields);
+    http1::write_request(&exchange.request, &rewrite, &mut up.out);
     up.hold = Hold::Everything;
-}
-
-fn rewrite<S: Stream>(client: &Client<S>) -> RewriteRequest<'_> {
-    RewriteRequest {
-        forwarded: Forwarded {
-            client: &client.peer_text,
-            proto: "http",
-            trust: PeerTrust::Untrusted,
-        },
-        default_host: &client.entrance.host,
-        request_id: None,
-        tunnel: Tunnel::Offered,
-        persist: Persist::KeepAlive,
-    }
 }
 
 /// Claims an endpoint for another attempt, if one may be made.
@@ -147,7 +135,9 @@ async fn attempt<S: Stream>(
             Err(end) => return unfinished(claim, end, false),
         },
     };
-    let upstream_side = UpstreamSide::new(&exchange.request, &rewrite(client));
+    let fields = visit.caller.fields();
+    let upstream_side =
+        UpstreamSide::new(&exchange.request, &visit.caller.rewrite(client, &fields));
     let mut relay = Relay {
         client,
         upstream: &mut upstream,

@@ -11,6 +11,7 @@
 mod accept;
 mod attempt;
 mod buffer;
+mod caller;
 mod claim;
 mod client;
 mod clock;

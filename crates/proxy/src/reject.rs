@@ -38,12 +38,18 @@ impl Reply {
         }
     }
 
-    fn write(&self, persist: Persist, (client, method): (Version, Method), out: &mut Vec<u8>) {
+    fn write(
+        &self,
+        (persist, request_id): (Persist, Option<&[u8]>),
+        (client, method): (Version, Method),
+        out: &mut Vec<u8>,
+    ) {
         let error = ProxyError {
             status: self.status,
             reason: self.reason,
             message: self.message,
             retry_after_seconds: self.rejected.retry_after_seconds(),
+            request_id,
             persist,
             client,
             method,
@@ -59,7 +65,7 @@ impl<S: Stream> Client<S> {
         self.set_reading(false);
         exchange.down.begin();
         let shape = (Version::Http11, Method::Get);
-        reply.write(Persist::Close, shape, &mut exchange.down.out);
+        reply.write((Persist::Close, None), shape, &mut exchange.down.out);
         self.watch
             .set_deadline_in(self.thread.settings.head_timeout);
         if self.flush(exchange).await.is_ok() {
@@ -82,7 +88,8 @@ impl<S: Stream> Client<S> {
         let wish = wish_after(rejected, self.thread.wish());
         let persist = side.begin_response(Framing::Length(1), wish);
         let shape = (side.version(), exchange.request.method());
-        Reply::of(rejected).write(persist, shape, &mut exchange.down.out);
+        let id = visit.caller.request_id(&exchange.request);
+        Reply::of(rejected).write((persist, Some(id)), shape, &mut exchange.down.out);
         self.watch
             .set_deadline_in(self.thread.settings.head_timeout);
         match self.flush(exchange).await {

@@ -2,7 +2,10 @@
 
 use std::task::{Context, Poll};
 
-use http1::{Answer, BodyRelay, Framing, RequestHead, ResponseHead, RewriteResponse, UpstreamSide};
+use http1::{
+    Answer, BodyRelay, Framing, REQUEST_ID, RequestHead, ResponseHead, RewriteResponse,
+    UpstreamSide,
+};
 use tokio::net::TcpStream;
 use traffic::{Progress, Rejected};
 
@@ -291,6 +294,7 @@ impl<S: Stream> Relay<'_, S> {
             method: self.request.method(),
             persist,
             extra: extra.as_ref().map_or(&[], |extra| extra),
+            replace: &[(REQUEST_ID, self.visit.caller.request_id(self.request))],
         };
         http1::write_response(self.response, &rewrite, &mut self.down.out);
         if !framing.is_empty() {

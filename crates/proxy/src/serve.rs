@@ -73,7 +73,7 @@ async fn serve_request<S: Stream>(client: &mut Client<S>, exchange: &mut Exchang
     if !framing.is_empty() {
         exchange.up.relay = Some(BodyRelay::for_request(framing));
     }
-    let mut visit = Visit::new(&exchange.request, now_micros());
+    let mut visit = Visit::new(client, &exchange.request, now_micros());
     match answer(client, exchange, &mut visit).await {
         After::Answered(Next::Discard) if client.discard(exchange, &mut visit).await => {
             After::Answered(Next::Request)

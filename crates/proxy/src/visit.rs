@@ -1,7 +1,7 @@
 //! One request's way to an endpoint: its service, its user, the endpoints it was tried at.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -12,6 +12,7 @@ use traffic::{
     Progress, Rejected, ServiceTable,
 };
 
+use crate::caller::Caller;
 use crate::claim::{Claim, Waiting};
 use crate::client::Client;
 use crate::clock::micros;
@@ -29,6 +30,7 @@ use crate::watch::State;
 pub(crate) struct Visit {
     pub(crate) arrived_micros: u64,
     pub(crate) client_side: ClientSide,
+    pub(crate) caller: Caller,
     pub(crate) method: Method,
     pub(crate) limits: ProxyLimits,
     /// The id that the response gives to the client.
@@ -64,10 +66,15 @@ pub(crate) enum Turned {
 }
 
 impl Visit {
-    pub(crate) fn new(request: &RequestHead, arrived_micros: u64) -> Self {
+    pub(crate) fn new<S: Stream>(
+        client: &Client<S>,
+        request: &RequestHead,
+        arrived_micros: u64,
+    ) -> Self {
         Self {
             arrived_micros,
             client_side: ClientSide::new(request),
+            caller: Caller::new(client, request),
             method: request.method(),
             limits: ProxyLimits::default(),
             new_cookie: None,
@@ -127,7 +134,7 @@ impl Visit {
             if !thread.has_room_for_request() {
                 return Admission::Never(Rejected::Connections);
             }
-            let peer = Address::of(client.peer);
+            let peer = Address::of(self.caller.address);
             let ask = Ask {
                 only: route.only,
                 audience: is_audience(service, request),
@@ -281,7 +288,7 @@ fn is_audience(service: &ServiceTable, request: &RequestHead) -> bool {
         })
 }
 
-/// A client's address as bytes, the same for both forms of an IPv4 address.
+/// A client's address as bytes.
 #[derive(Debug)]
 enum Address {
     V4([u8; 4]),
@@ -289,8 +296,8 @@ enum Address {
 }
 
 impl Address {
-    fn of(peer: SocketAddr) -> Self {
-        match peer.ip().to_canonical() {
+    fn of(address: IpAddr) -> Self {
+        match address {
             IpAddr::V4(ip) => Self::V4(ip.octets()),
             IpAddr::V6(ip) => Self::V6(ip.octets()),
         }

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use model::{Command, Deploy, DeployService, Port, Release, ReleaseId, ServiceName, WaitingOn};
+use model::{
+    Command, Deploy, DeployService, Peers, Port, Release, ReleaseId, ServiceName, WaitingOn,
+};
 
 use crate::check::ReleaseFacts;
 use crate::policy::{self, Draft, Quality, ServiceSetup};
@@ -73,6 +75,7 @@ impl World<'_> {
         Deploy {
             http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_080),
             ports: (20_000, 20_039),
+            peers: Peers::default(),
             services,
             prune: Vec::new(),
             supersede: ask.supersede,

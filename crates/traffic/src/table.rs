@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use model::{
-    Affinity, InstanceId, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share,
+    Affinity, InstanceId, Peers, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ pub struct Table {
     pub revision: Revision,
     /// What is listened on. Endpoints behind a listener come from its routes.
     pub listeners: Vec<Listener>,
+    /// Whom of those that connect is believed.
+    #[serde(default)]
+    pub peers: Peers,
     /// The services, in the order of their names.
     pub services: Vec<ServiceTable>,
 }

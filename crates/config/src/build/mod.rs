@@ -13,10 +13,10 @@ mod service;
 
 use std::collections::BTreeMap;
 
-use model::{Project, ServerConfig, ServiceName};
+use model::{Network, Peers, Project, ServerConfig, ServiceName};
 
 use crate::diagnostic::Mistakes;
-use crate::value::Table;
+use crate::value::{Item, Table, Value};
 use command::urls;
 
 /// Checks the rules and builds the project; `None` only after a mistake.
@@ -48,7 +48,21 @@ fn server(table: &Table) -> ServerConfig {
         http: table.value("http"),
         keep_releases: number(table, "keep_releases"),
         ports: table.value("ports"),
+        peers: Peers {
+            trusted: networks(table),
+            trace_sampled: table.value("trace_sampled"),
+        },
     }
+}
+
+/// The networks in `trusted`.
+fn networks(table: &Table) -> Vec<Network> {
+    let items = table.get::<&[Item<Value>]>("trusted").unwrap_or_default();
+    let networks = items.iter().map(|item| match &item.value {
+        Value::Network(network) => *network,
+        other => unreachable!("`trusted` is declared as a list of networks, not {other:?}"),
+    });
+    networks.collect()
 }
 
 /// A whole number whose declared bounds fit 32 bits.

@@ -1,7 +1,7 @@
 //! The top of the file and `[server]`.
 
 use super::{Field, Kind, SERVICE, Section};
-use crate::form::{ADDRESS, PORTS, SERVICE_NAME};
+use crate::form::{ADDRESS, NETWORK, PORTS, SERVICE_NAME, SHARE};
 
 /// The whole file.
 pub(crate) const PROJECT: Section = Section {
@@ -48,6 +48,20 @@ pub(crate) const SERVER: Section = Section {
             "Ports that are assigned to instances, both ends included.",
         )
         .default("\"20000-29999\""),
+        Field::new(
+            "trusted",
+            Kind::List(&NETWORK),
+            "Proxies in front whose X-Forwarded-*, Forwarded, X-Real-IP and X-Request-Id are \
+             believed; from anyone else these are replaced.",
+        )
+        .default("[]"),
+        Field::new(
+            "trace_sampled",
+            Kind::Text(&SHARE),
+            "Share of the W3C traces begun here that are marked to be recorded; a valid \
+             traceparent is passed on as it came.",
+        )
+        .default("\"0%\""),
     ],
     one_of: &[],
 };

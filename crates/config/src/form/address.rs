@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use model::{Network, NetworkError};
+
 use super::{Form, Parsed, write};
 use crate::value::Value;
 
@@ -20,6 +22,17 @@ pub(crate) const PORTS: Form = Form::new(
     "two ports, the first not above the second, such as \"20000-29999\"",
     "^0*[1-9][0-9]{0,4}-0*[1-9][0-9]{0,4}$",
     ports,
+);
+
+/// An address, or all that begin alike.
+pub(crate) const NETWORK: Form = Form::new(
+    "an address or a network, such as \"10.0.0.7\", \"10.0.0.0/8\" or \"fd00::/8\"",
+    "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
+    |text| match text.parse::<Network>() {
+        Ok(network) => Ok(Value::Network(network)),
+        Err(NetworkError::Inexact(network)) => Err(write(network)),
+        Err(NetworkError::Form) => Err(None),
+    },
 );
 
 /// The address that was probably meant.
@@ -75,6 +88,17 @@ mod tests {
                 Some(instead.and_then(write)),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_network_has_no_bits_beyond_its_prefix() {
+        for text in ["10.0.0.0/8", "192.0.2.7", "::1", "fd00::/8", "0.0.0.0/0"] {
+            assert!(NETWORK.parse(text).is_ok(), "{text}");
+        }
+        assert_eq!(NETWORK.parse("10.0.0.1/8").err(), Some(write("10.0.0.0/8")));
+        for text in ["", "10.0.0.0/33", "localhost", "10.*", "10.0.0.0-10.0.0.9"] {
+            assert_eq!(NETWORK.parse(text).err(), Some(None), "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ mod duration;
 mod name;
 mod route;
 
-pub(crate) use address::{ADDRESS, PORTS};
+pub(crate) use address::{ADDRESS, NETWORK, PORTS};
 pub(crate) use amount::{SHARE, SIZE, decimal, share};
 pub(crate) use choice::{AFFINITY, METRIC, ON_FAIL, ON_NO_DATA, SIGNAL, STICK, STRATEGY};
 pub(crate) use command::{Refused, split};

@@ -148,6 +148,7 @@ const NEAR: &[&str] = &[
     "secret:a-b",
     "SIGTERM",
     "800ms",
+    "10.0.0.0/8",
     "x\ny",
     "/a/b/c/",
 ];

@@ -130,6 +130,7 @@ impl Shell {
         let deploy = Deploy {
             http: project.server.http,
             ports: project.server.ports,
+            peers: project.server.peers.clone(),
             services,
             prune: if request.prune {
                 wanted.gone.clone()

@@ -10,8 +10,9 @@ use std::time::Duration;
 use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
 use ledger::{Ledger, Writer};
 use model::{
-    Argv, Count, Health, Limits, OnFail, OnNoData, Policy, Port, Probe, Project, ProxyLimits,
-    ReleaseTemplate, RolloutPolicy, ServerConfig, Service, ServiceName, Stop, Strategy,
+    Argv, Count, Health, Limits, OnFail, OnNoData, Peers, Policy, Port, Probe, Project,
+    ProxyLimits, ReleaseTemplate, RolloutPolicy, ServerConfig, Service, ServiceName, Stop,
+    Strategy,
 };
 use runtime::artifact::{self, ArtifactBounds};
 use runtime::logs::{LogBounds, Logs};
@@ -119,6 +120,7 @@ impl World {
                 http: SocketAddr::from(([127, 0, 0, 1], 80)),
                 keep_releases: 3,
                 ports: self.ports,
+                peers: Peers::default(),
             },
             services: named.collect(),
         }

@@ -132,6 +132,7 @@ fn relayed(seed: &mut Seed, data: &[u8], method: Method, client: Version) -> Opt
             method,
             persist: Persist::KeepAlive,
             extra: &[],
+            replace: &[],
         },
         &mut out,
     );
@@ -274,6 +275,7 @@ fn hyper_reads_the_proxys_own_errors() {
             message: "the program refused the connection",
             retry_after_seconds: None,
             persist: Persist::KeepAlive,
+            request_id: None,
             client: Version::Http11,
             method,
         };

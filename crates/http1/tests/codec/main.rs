@@ -5,6 +5,7 @@ mod support;
 
 mod bodies;
 mod exchanges;
+mod forwarding;
 mod hyper_client;
 mod hyper_server;
 mod properties;

@@ -16,13 +16,14 @@ fn sent_up(text: &str, rewrite: &RewriteRequest<'_>) -> String {
 
 fn plain() -> RewriteRequest<'static> {
     RewriteRequest {
-        request_id: None,
+        replace: &[],
         ..REWRITE
     }
 }
 
 const FORWARDED: &str =
     "x-forwarded-for: 192.0.2.7\r\nx-real-ip: 192.0.2.7\r\nx-forwarded-proto: https\r\n";
+const ELEMENT: &str = "forwarded: for=192.0.2.7;proto=https;host=a\r\n";
 
 #[test]
 fn a_request_is_sent_on_with_its_own_headers() {
@@ -32,7 +33,7 @@ fn a_request_is_sent_on_with_its_own_headers() {
     );
     let wanted = format!(
         "GET /a?b HTTP/1.1\r\nhost: shop.example\r\nAccept: */*\r\nX-Empty: \r\n{FORWARDED}\
-         x-forwarded-host: shop.example\r\n\r\n"
+         x-forwarded-host: shop.example\r\nforwarded: for=192.0.2.7;proto=https;host=shop.example\r\n\r\n"
     );
     assert_eq!(out, wanted);
 }
@@ -46,7 +47,7 @@ fn what_belongs_to_one_connection_is_dropped() {
         &plain(),
     );
     let wanted = format!(
-        "POST / HTTP/1.1\r\nhost: a\r\nX-Stays: 1\r\n{FORWARDED}x-forwarded-host: a\r\ncontent-length: 3\r\n\r\n"
+        "POST / HTTP/1.1\r\nhost: a\r\nX-Stays: 1\r\n{FORWARDED}x-forwarded-host: a\r\n{ELEMENT}content-length: 3\r\n\r\n"
     );
     assert_eq!(out, wanted);
 }
@@ -60,7 +61,7 @@ fn an_untrusted_peer_does_not_say_where_a_request_came_from() {
     );
     assert_eq!(
         out,
-        format!("GET / HTTP/1.1\r\nhost: a\r\n{FORWARDED}x-forwarded-host: a\r\n\r\n")
+        format!("GET / HTTP/1.1\r\nhost: a\r\n{FORWARDED}x-forwarded-host: a\r\n{ELEMENT}\r\n")
     );
 }
 
@@ -68,6 +69,7 @@ fn an_untrusted_peer_does_not_say_where_a_request_came_from() {
 fn a_trusted_peer_is_believed_and_added() {
     let forwarded = Forwarded {
         trust: PeerTrust::Trusted,
+        client: "10.0.0.1",
         ..REWRITE.forwarded
     };
     let rewrite = RewriteRequest {
@@ -80,7 +82,8 @@ fn a_trusted_peer_is_believed_and_added() {
         &rewrite,
     );
     let wanted = "GET / HTTP/1.1\r\nhost: a\r\nX-Forwarded-Proto: http\r\n\
-         x-forwarded-for: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.7\r\nx-real-ip: 192.0.2.7\r\nx-forwarded-host: a\r\n\r\n";
+         x-forwarded-for: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.7\r\nx-real-ip: 10.0.0.1\r\nx-forwarded-host: a\r\n\
+         forwarded: for=10.0.0.1, for=192.0.2.7;proto=https;host=a\r\n\r\n";
     assert_eq!(out, wanted);
 }
 
@@ -88,6 +91,7 @@ fn a_trusted_peer_is_believed_and_added() {
 fn a_connection_header_takes_nothing_from_the_codec() {
     let forwarded = Forwarded {
         trust: PeerTrust::Trusted,
+        client: "10.0.0.1",
         ..REWRITE.forwarded
     };
     let rewrite = RewriteRequest {
@@ -120,6 +124,15 @@ fn a_request_id_replaces_the_clients() {
         &plain(),
     );
     assert!(out.contains("X-Request-ID: kept\r\n"), "{out}");
+    let taken = RewriteRequest {
+        replace: &[("tracestate", b"")],
+        ..REWRITE
+    };
+    let out = sent_up(
+        "GET / HTTP/1.1\r\nHost: a\r\nTraceState: a=1\r\n\r\n",
+        &taken,
+    );
+    assert!(!out.to_ascii_lowercase().contains("tracestate"), "{out}");
 }
 
 #[test]
@@ -145,9 +158,7 @@ fn framing_expectation_and_closing_are_written_once() {
     let text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\nExpect: 100-Continue\r\nConnection: close\r\n\r\n";
     let out = sent_up(text, &plain());
     assert!(
-        out.ends_with(
-            "x-forwarded-host: a\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n"
-        ),
+        out.ends_with("host=a\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n"),
         "{out}"
     );
     let out = sent_up(
@@ -188,6 +199,7 @@ const KEEP: RewriteResponse<'static> = RewriteResponse {
     method: Method::Get,
     persist: Persist::KeepAlive,
     extra: &[],
+    replace: &[],
 };
 const OLD: RewriteResponse<'static> = RewriteResponse {
     client: Version::Http10,
@@ -212,6 +224,17 @@ fn a_response_is_sent_on_without_what_belongs_to_one_connection() {
         "HTTP/1.1 200 Fine\r\nServer: x\r\nX_Y: z\r\ncontent-length: 3\r\n\r\n"
     );
     assert_eq!(framing, Framing::Length(3));
+}
+
+#[test]
+fn a_field_of_ours_replaces_the_programs() {
+    let rewrite = RewriteResponse {
+        replace: &[("x-request-id", b"7")],
+        ..KEEP
+    };
+    let text = "HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\n\r\n";
+    let wanted = "HTTP/1.1 200 OK\r\nx-request-id: 7\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(sent_down(text, &rewrite).0, wanted);
 }
 
 #[test]

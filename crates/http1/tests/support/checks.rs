@@ -12,12 +12,13 @@ use super::strict;
 /// How the checks rewrite requests.
 pub(crate) const REWRITE: RewriteRequest<'static> = RewriteRequest {
     forwarded: Forwarded {
+        peer: "192.0.2.7",
         client: "192.0.2.7",
         proto: "https",
         trust: PeerTrust::Untrusted,
     },
     default_host: "fallback.example",
-    request_id: Some(("x-request-id", "0123456789abcdef")),
+    replace: &[("x-request-id", b"0123456789abcdef")],
     tunnel: Tunnel::Offered,
     persist: Persist::KeepAlive,
 };
@@ -82,11 +83,11 @@ fn strictly_one_request(head: &RequestHead, written: &[u8]) {
         "te",
         "proxy",
         "http2-settings",
-        "forwarded",
     ] {
         assert!(strict.all(dropped).is_empty(), "{dropped} was sent on");
     }
     assert_eq!(strict.all("x-forwarded-for"), [b"192.0.2.7"]);
+    assert_eq!(strict.all("forwarded").len(), 1);
     assert_eq!(strict.all("x-request-id"), [b"0123456789abcdef"]);
     assert!(strict.fields.iter().all(|(name, _)| !name.contains('_')));
     assert_eq!(
@@ -138,6 +139,7 @@ pub(crate) fn response_head(data: &[u8]) {
         method,
         persist,
         extra: &[("set-cookie", b"a=b")],
+        replace: &[],
     };
     let framing = write_response(&head, &rewrite, &mut written);
     assert_eq!(framing, head.framing(method).towards(client));

@@ -8,6 +8,7 @@ mod chaos;
 mod cutover;
 mod endings;
 mod exact;
+mod forwarding;
 mod half_closed;
 mod killed;
 mod pressure;

@@ -44,6 +44,7 @@ fn table(routes: Vec<Route>) -> Table {
             routes,
         }],
         services: (0..services).map(service).collect(),
+        ..Table::default()
     }
 }
 

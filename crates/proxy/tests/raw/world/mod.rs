@@ -283,6 +283,7 @@ fn with_service(address: SocketAddr, service: ServiceTable, revision: Revision) 
             routes: vec![route],
         }],
         services: vec![service],
+        ..Table::default()
     }
 }
 
