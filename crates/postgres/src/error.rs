@@ -61,9 +61,141 @@ pub enum DatabaseError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A newer Gapless wrote the history of changes.
+    #[error("a newer Gapless wrote the history of changes ({what}): use that one")]
+    TooNew {
+        /// What is not known.
+        what: String,
+    },
+    /// Another runner is at work on this database.
+    #[error("another change of this database's schema is running: {holder}")]
+    Busy {
+        /// Who.
+        holder: String,
+    },
+    /// The role may not do what the change needs.
+    #[error("the role lacks privileges; needed: {}", missing.join("; "))]
+    Privileges {
+        /// The statements that give them.
+        missing: Vec<String>,
+    },
+    /// Triggers would fire for every row that is filled in.
+    #[error(
+        "filling in rows of {table} would fire {} for each of them, and what they do would stay",
+        names.join(", ")
+    )]
+    Triggers {
+        /// The table.
+        table: String,
+        /// The triggers.
+        names: Vec<String>,
+    },
+    /// Others held what a step needs for too long.
+    #[error("cannot {title}: gave up after {seconds} s; in the way: {}", blockers.join("; "))]
+    Patience {
+        /// What the step does.
+        title: String,
+        /// How long it was tried.
+        seconds: u64,
+        /// Who was in the way at last.
+        blockers: Vec<String>,
+    },
+    /// What runs alone did not become what it should, however often it was tried.
+    #[error("cannot {title}: not done after {tries} tries")]
+    NeverDone {
+        /// What the step does.
+        title: String,
+        /// How often.
+        tries: u32,
+    },
+    /// Some rows cannot be filled in.
+    #[error(
+        "{}{rows} rows of {table} cannot be filled in, such as {}: {reason}",
+        if *more { "at least " } else { "" },
+        keys.join(", ")
+    )]
+    RowsRefuse {
+        /// The table.
+        table: String,
+        /// How many were found.
+        rows: i64,
+        /// Whether there may be more.
+        more: bool,
+        /// The keys of some.
+        keys: Vec<String>,
+        /// What the server said of the first.
+        reason: String,
+    },
+    /// The change was refused, and all of it was taken back.
+    #[error("`{version}` was taken back, nothing was published: {source}")]
+    TakenBack {
+        /// The change.
+        version: String,
+        /// Why.
+        source: Box<DatabaseError>,
+    },
+    /// The change was refused, and taking it back failed too.
+    #[error("`{version}` failed ({reason}), and could not be taken back yet: {source}")]
+    NotTakenBack {
+        /// The change.
+        version: String,
+        /// Why it failed.
+        reason: String,
+        /// Why it could not be taken back.
+        source: Box<DatabaseError>,
+    },
+    /// The history does not allow it.
+    #[error("{what}")]
+    History {
+        /// Why.
+        what: String,
+    },
+    /// Somebody wanted it to stop; it can be carried on.
+    #[error("stopped; what was done stays, and running it again carries on")]
+    Stopped,
 }
 
 impl DatabaseError {
+    pub(crate) fn history(what: String) -> Self {
+        Self::History { what }
+    }
+
+    /// Whether others held what was needed: again later may work.
+    #[must_use]
+    pub fn is_contention(&self) -> bool {
+        let states = [
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+        ];
+        self.sql_state().is_some_and(|state| states.contains(state))
+    }
+
+    /// Whether the values of a row are to blame.
+    pub(crate) fn is_about_rows(&self) -> bool {
+        self.of_class(&["22", "23", "P0"])
+    }
+
+    /// Whether the same will happen again however often it is tried. A lost connection, a full
+    /// disk, a server that shuts down and a person's wish are not for good.
+    #[must_use]
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Self::RowsRefuse { .. } | Self::NeverDone { .. } => true,
+            _ => {
+                !self.is_contention()
+                    && self.of_class(&[
+                        "0A", "21", "22", "23", "26", "2B", "34", "42", "44", "54", "55", "P0",
+                    ])
+            }
+        }
+    }
+
+    fn of_class(&self, classes: &[&str]) -> bool {
+        let state = self.sql_state().map(SqlState::code);
+        state.is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
+    }
+
     /// What the server calls it, if it said something.
     #[must_use]
     pub fn sql_state(&self) -> Option<&SqlState> {

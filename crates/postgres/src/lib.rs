@@ -4,12 +4,23 @@
 //! meanwhile: nobody waits longer than the lock timeout because of us, and whatever ends the
 //! process, the next one carries on from what the database says was done.
 
+mod backfill;
 mod connection;
 mod error;
+mod event;
+mod lock;
+mod name;
 pub mod read;
+mod run;
+mod settings;
+mod state;
 mod tls;
 mod url;
 
 pub use connection::Connection;
 pub use error::DatabaseError;
+pub use event::{Blocker, Event, Observer, Progress};
+pub use run::Runner;
+pub use settings::{Settings, Triggers, Wish};
+pub use state::{Change, Entry, Kind, Phase, history};
 pub use url::{Encryption, Url};

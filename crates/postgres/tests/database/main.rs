@@ -2,5 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
+mod fill;
 mod read;
+mod run;
+mod script;
 mod stand;

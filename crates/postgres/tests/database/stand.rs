@@ -37,6 +37,16 @@ impl Database {
         Url::parse(&self.cluster.url(&self.name, &self.name)).unwrap()
     }
 
+    /// Runs statements as the owner.
+    pub(crate) async fn run(&self, sql: &str) {
+        self.connect()
+            .await
+            .client()
+            .batch_execute(sql)
+            .await
+            .unwrap();
+    }
+
     /// A session of the owner.
     pub(crate) async fn connect(&self) -> Connection {
         Connection::open(&self.url(), "test").await.unwrap()

@@ -1,0 +1,100 @@
+//! What can be known to fail is said before anything is begun.
+
+use std::collections::BTreeSet;
+
+use migration::plan::{Backfill, LockLevel, Plan, TriggerEffect};
+use migration::schema::Qualified;
+use tokio_postgres::Client;
+
+use crate::error::{DatabaseError, Doing as _};
+use crate::name::quoted;
+use crate::settings::{Settings, Triggers};
+
+/// Looks at privileges, and at triggers that a backfill would fire.
+pub(super) async fn check(
+    client: &Client,
+    plan: &Plan,
+    settings: &Settings,
+) -> Result<(), DatabaseError> {
+    let missing = missing(client, plan).await?;
+    if !missing.is_empty() {
+        return Err(DatabaseError::Privileges { missing });
+    }
+    let silence = crate::backfill::may_silence(client).await?;
+    for backfill in &plan.backfill {
+        let firing = firing(backfill, silence);
+        if !firing.is_empty() && settings.triggers == Triggers::Ask {
+            return Err(DatabaseError::Triggers {
+                table: backfill.table.to_string(),
+                names: firing,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The triggers whose effects would stay.
+fn firing(backfill: &Backfill, silence: bool) -> Vec<String> {
+    let stays = backfill
+        .triggers
+        .iter()
+        .filter(|trigger| match trigger.effect {
+            TriggerEffect::Undone => false,
+            TriggerEffect::Fires => !silence,
+            TriggerEffect::FiresAlways => true,
+        });
+    stays.map(|trigger| trigger.name.clone()).collect()
+}
+
+async fn missing(client: &Client, plan: &Plan) -> Result<Vec<String>, DatabaseError> {
+    let mut missing = Vec::new();
+    let looking = "look at privileges";
+    let base = &plan.version.base;
+    let row = client
+        .query_one(
+            "SELECT current_user::text, current_database()::text,
+                has_database_privilege(current_database(), 'CREATE'),
+                coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $1), true)",
+            &[base],
+        )
+        .await
+        .doing(looking)?;
+    let (role, database): (String, String) = (row.get(0), row.get(1));
+    let role = quoted(&role);
+    if !row.get::<_, bool>(2) {
+        missing.push(format!(
+            "GRANT CREATE ON DATABASE {} TO {role}",
+            quoted(&database)
+        ));
+    }
+    if !row.get::<_, bool>(3) {
+        missing.push(format!("GRANT CREATE ON SCHEMA {} TO {role}", quoted(base)));
+    }
+    for table in altered(plan) {
+        let row = client
+            .query_opt(
+                "SELECT pg_get_userbyid(c.relowner)::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = $1 AND c.relname = $2 AND NOT pg_has_role(c.relowner, 'USAGE')",
+                &[&table.schema, &table.name],
+            )
+            .await
+            .doing(looking)?;
+        if let Some(row) = row {
+            let owner: String = row.get(0);
+            missing.push(format!(
+                "GRANT {} TO {role} (the owner of {table})",
+                quoted(&owner)
+            ));
+        }
+    }
+    missing.dedup();
+    Ok(missing)
+}
+
+/// The tables that only their owner may change as the plan does.
+fn altered(plan: &Plan) -> BTreeSet<Qualified> {
+    let parts = [&plan.expand, &plan.publish, &plan.contract];
+    let locks = parts.into_iter().flatten().flat_map(|step| &step.locks);
+    let strong = locks.filter(|lock| lock.level == LockLevel::AccessExclusive);
+    strong.map(|lock| lock.table.clone()).collect()
+}
