@@ -187,11 +187,9 @@ impl Api {
 
 fn refused(error: ApiError) -> Trouble {
     let exit = match error.code {
-        Code::Invalid | Code::TooLarge => Exit::Usage,
+        Code::Invalid | Code::TooLarge | Code::NotFound => Exit::Usage,
         Code::Locked => Exit::Locked,
-        Code::Forbidden | Code::NotFound | Code::Refused | Code::Unavailable | Code::Internal => {
-            Exit::Failed
-        }
+        Code::Forbidden | Code::Refused | Code::Unavailable | Code::Internal => Exit::Failed,
     };
     Trouble {
         exit,

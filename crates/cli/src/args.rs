@@ -64,7 +64,7 @@ pub(crate) enum Command {
     Promote(Promote),
     /// Freeze the running rollout
     Hold(Service),
-    /// Go on after a hold
+    /// Go on after a hold, or after a pause
     Resume(Service),
     /// Pass the gate that the rollout waits at
     Approve(Service),
@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Restart(Service),
     /// Drain and stop all instances of a service
     Stop(Service),
+    /// Hold a service's new requests for a while, at most 60s; open ones go on
+    Pause(Pause),
     /// Work on the configuration
     #[command(subcommand)]
     Config(Config),
@@ -203,6 +205,19 @@ pub(crate) struct Promote {
     /// End all waits that follow, too; never a gate, a failed check or missing capacity
     #[arg(long)]
     pub(crate) full: bool,
+}
+
+/// Options of `pause`.
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// The service
+    pub(crate) service: Name,
+    /// How long from now, for example 10s or 500ms; at most 60s in all, however often it is asked for
+    #[arg(long = "for", value_name = "TIME", value_parser = pause, default_value = "10s")]
+    pub(crate) lasts: std::time::Duration,
+    /// Let the requests go on now
+    #[arg(long, conflicts_with = "lasts")]
+    pub(crate) end: bool,
 }
 
 /// Options of `rollback`.
@@ -372,6 +387,23 @@ fn secret_name(text: &str) -> Result<String, String> {
     Err(format!(
         "`{text}` is no name: A-Z, a-z, 0-9 and _, not beginning with a digit"
     ))
+}
+
+fn pause(text: &str) -> Result<std::time::Duration, String> {
+    let millis = text
+        .strip_suffix("ms")
+        .and_then(|number| number.parse().ok());
+    let lasts = match millis {
+        Some(millis) => std::time::Duration::from_millis(millis),
+        None => span(text)?,
+    };
+    if lasts.is_zero() || lasts > model::PAUSE_MAX {
+        let most = model::PAUSE_MAX.as_secs();
+        return Err(format!(
+            "a pause lasts at most {most}s, and more than nothing"
+        ));
+    }
+    Ok(lasts)
 }
 
 fn span(text: &str) -> Result<std::time::Duration, String> {

@@ -47,6 +47,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Trouble> {
         Command::Scale(args) => steer::scale(common, args, output),
         Command::Restart(args) => steer::plain(common, args, "restart", output),
         Command::Stop(args) => steer::plain(common, args, "stop", output),
+        Command::Pause(args) => steer::pause(common, args, output),
         Command::Config(args) => config::run(common, args, output),
         Command::Api => Ok(describe::api(output)),
         Command::Completion(args) => Ok(describe::completion(args, output)),

@@ -11,7 +11,7 @@ use rollout::Order;
 
 use crate::batch::Batch;
 use crate::state::{Queued, Service, State};
-use crate::{place, turn};
+use crate::{pause, place, turn};
 
 /// The rollouts that a command began or concerns, or why it was refused.
 pub(crate) type Answer = Result<BTreeMap<ServiceName, RolloutId>, Refusal>;
@@ -22,7 +22,9 @@ pub(crate) fn run(state: &mut State, command: Command, now: Time, batch: &mut Ba
         Command::Deploy(deploy) => run_deploy(state, &deploy, now, batch),
         Command::Promote { service, full } => order(state, &service, Order::Promote { full }, now),
         Command::Hold { service } => order(state, &service, Order::Hold, now),
-        Command::Resume { service } => order(state, &service, Order::Resume, now),
+        Command::Resume { service } => resume(state, &service, now, batch),
+        Command::Pause { service, lasts } => pause::begin(state, &service, (lasts, now), batch),
+        Command::PauseEnd { service } => pause::end(state, &service, now, batch),
         Command::Approve { service } => order(state, &service, Order::Approve, now),
         Command::Abort { service } => abort(state, &service, now, batch),
         Command::Rollback { service, release } => rollback(state, &service, release),
@@ -33,7 +35,10 @@ pub(crate) fn run(state: &mut State, command: Command, now: Time, batch: &mut Ba
     }
 }
 
-fn find<'a>(state: &'a mut State, name: &ServiceName) -> Result<&'a mut Service, Refusal> {
+pub(crate) fn find<'a>(
+    state: &'a mut State,
+    name: &ServiceName,
+) -> Result<&'a mut Service, Refusal> {
     let service = state.services.get_mut(name).filter(|s| !s.core.pruned);
     service.ok_or_else(|| Refusal::NoService {
         service: name.clone(),
@@ -50,7 +55,7 @@ fn idle(service: &Service) -> Result<(), Refusal> {
     }
 }
 
-fn not_now(reason: impl Into<String>) -> Refusal {
+pub(crate) fn not_now(reason: impl Into<String>) -> Refusal {
     Refusal::NotNow {
         reason: reason.into(),
     }
@@ -70,6 +75,22 @@ fn order(state: &mut State, name: &ServiceName, order: Order, now: Time) -> Answ
     let refused = |refused: rollout::Refused| not_now(refused.0);
     running.state = rollout::order(&running.plan, &running.state, order, now).map_err(refused)?;
     Ok(BTreeMap::from([(name.clone(), running.plan.rollout)]))
+}
+
+/// Goes on with what a person stopped: the rollout, or the service's requests.
+fn resume(state: &mut State, name: &ServiceName, now: Time, batch: &mut Batch) -> Answer {
+    let service = find(state, name)?;
+    let is_held = service
+        .running
+        .as_ref()
+        .is_some_and(|running| running.state.is_held());
+    match (service.core.pause, is_held) {
+        (None, _) => order(state, name, Order::Resume, now),
+        (Some(_), false) => pause::end(state, name, now, batch),
+        (Some(_), true) => Err(not_now(format!(
+            "`{name}` is paused and its rollout is held: end the pause first with `gapless pause {name} --end`"
+        ))),
+    }
 }
 
 fn abort(state: &mut State, name: &ServiceName, now: Time, batch: &mut Batch) -> Answer {

@@ -16,7 +16,7 @@ use crate::journal::{InFlight, Journal};
 use crate::place::Patience;
 use crate::recover::RecoverError;
 use crate::state::{Closing, Published, State};
-use crate::{Effect, Event, IfRefused, command, place, recover, table, turn};
+use crate::{Effect, Event, IfRefused, command, pause, place, recover, table, turn};
 
 /// How often everything is looked at in one poll; a cascade longer than that goes on in the next.
 const ROUNDS: u32 = 16;
@@ -231,6 +231,7 @@ impl Engine {
         } else if self.journal.withheld(self.now).is_none() {
             turn::begin_queued(&mut self.state, self.now, batch);
         }
+        pause::settle(&mut self.state, (self.now, self.ending.is_some()), batch);
         for _ in 0..ROUNDS {
             if !self.round(batch) {
                 break;
@@ -376,6 +377,7 @@ impl Engine {
         let mut times: Vec<Time> = Vec::new();
         for service in self.state.services.values() {
             times.extend(service.fleet.wake(&service.policies, self.now));
+            times.extend(service.core.pause.map(|pause| pause.until));
             if let Some(running) = service.running.as_ref().filter(|_| self.ending.is_none()) {
                 times.extend(running.wake);
                 times.extend(service.ask_at());

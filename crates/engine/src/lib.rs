@@ -20,6 +20,7 @@ mod engine;
 mod event;
 mod intake;
 mod journal;
+mod pause;
 mod place;
 mod recover;
 mod state;
@@ -33,5 +34,6 @@ pub use engine::{Engine, Place};
 pub use event::Event;
 pub use recover::RecoverError;
 pub use status::{
-    EndedStatus, InstanceStatus, QueuedStatus, ReleaseStatus, RolloutStatus, ServiceStatus, Status,
+    EndedStatus, InstanceStatus, PauseStatus, QueuedStatus, ReleaseStatus, RolloutStatus,
+    ServiceStatus, Status,
 };

@@ -99,12 +99,21 @@ pub(crate) struct Core {
     pub(crate) fresh_from: u32,
     pub(crate) replace: BTreeSet<InstanceId>,
     pub(crate) stopped: bool,
+    #[serde(default)]
+    pub(crate) pause: Option<Pause>,
     /// Gone from the file: to be forgotten once nothing runs.
     pub(crate) pruned: bool,
     pub(crate) queued: Option<Queued>,
     /// Two releases that a failed rollout left serving.
     pub(crate) left: Option<Left>,
     pub(crate) last: Option<Closing>,
+}
+
+/// New requests of a service are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pause {
+    pub(crate) since: Time,
+    pub(crate) until: Time,
 }
 
 /// A rollout that is accepted and not yet begun.

@@ -44,6 +44,9 @@ pub struct ServiceStatus {
     pub replicas: u32,
     /// Whether a person stopped it.
     pub stopped: bool,
+    /// The pause that holds its new requests.
+    #[serde(default)]
+    pub pause: Option<PauseStatus>,
     /// Why its active release cannot be run, if so.
     pub trouble: Option<String>,
     /// Its instances in the order of their serials.
@@ -54,6 +57,17 @@ pub struct ServiceStatus {
     pub queued: Option<QueuedStatus>,
     /// The newest rollout that has ended.
     pub last: Option<EndedStatus>,
+}
+
+/// New requests of a service are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseStatus {
+    /// Since when, on the engine's clock.
+    pub since: Time,
+    /// Until when, on the engine's clock.
+    pub until: Time,
+    /// How many milliseconds are left.
+    pub left_ms: u64,
 }
 
 /// A release that is kept.

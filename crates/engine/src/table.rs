@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use fleet::InstanceView;
 use model::{Audience, ReleaseId, Revision, ServiceName, Share, Strategy};
-use traffic::{Candidate, Cell, Endpoint, HostPattern, Listener, Route, ServiceTable, Table};
+use traffic::{
+    Candidate, Cell, Endpoint, HostPattern, Listener, Paused, Route, ServiceTable, Table,
+};
 
 use crate::state::{Service, State};
 
@@ -89,6 +91,10 @@ fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
         stick_to_instance: rollout.stick_to_instance,
         audiences: Vec::new(),
         limits: service.policy.limits.clone(),
+        paused: service.core.pause.map(|pause| Paused {
+            until: pause.until,
+            until_micros: 0,
+        }),
     }
 }
 

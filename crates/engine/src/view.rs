@@ -51,6 +51,7 @@ impl Engine {
             policy: (*service.policy).clone(),
             replicas: service.replicas(),
             stopped: service.core.stopped,
+            pause: service.core.pause.map(|pause| pause.status(now)),
             trouble: active.and_then(|active| service.fleet.trouble(active)),
             instances: self.instances(service),
             rollout: running.map(|running| self.rollout(service, running, now)),

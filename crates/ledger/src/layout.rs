@@ -81,6 +81,10 @@ pub(crate) struct ServiceCell {
     pub(crate) moved_back: AtomicU64,
     /// Requests that waited for an endpoint in a worker that died.
     pub(crate) killed_waiting: AtomicU64,
+    /// Requests that a pause held.
+    pub(crate) held: AtomicU64,
+    /// Those of them whose clients left before they were let go.
+    pub(crate) held_left: AtomicU64,
     pub(crate) rejected: [AtomicU64; REJECTED],
     /// When a response last began.
     pub(crate) begun_micros: AtomicU64,
@@ -117,6 +121,8 @@ impl ServiceCell {
         self.requests.store(0, Relaxed);
         self.moved_back.store(0, Relaxed);
         self.killed_waiting.store(0, Relaxed);
+        self.held.store(0, Relaxed);
+        self.held_left.store(0, Relaxed);
         self.rejected
             .iter()
             .for_each(|counter| counter.store(0, Relaxed));

@@ -104,6 +104,10 @@ pub struct ServiceTotals {
     pub moved_back: u64,
     /// Requests that waited for an endpoint in a worker that died.
     pub killed_waiting: u64,
+    /// Requests that a pause held.
+    pub held: u64,
+    /// Those of them whose clients left before they were let go.
+    pub held_left: u64,
     /// Requests that the proxy answered itself, by the reason's index.
     pub rejected: [u64; Rejected::COUNT],
 }
@@ -122,6 +126,8 @@ impl ServiceTotals {
         window.requests = self.requests.saturating_sub(earlier.requests);
         window.moved_back = self.moved_back.saturating_sub(earlier.moved_back);
         window.killed_waiting = self.killed_waiting.saturating_sub(earlier.killed_waiting);
+        window.held = self.held.saturating_sub(earlier.held);
+        window.held_left = self.held_left.saturating_sub(earlier.held_left);
         for (mine, theirs) in window.rejected.iter_mut().zip(&earlier.rejected) {
             *mine = mine.saturating_sub(*theirs);
         }
@@ -134,6 +140,8 @@ impl ServiceTotals {
         self.requests += cell.requests.load(Relaxed);
         self.moved_back += cell.moved_back.load(Relaxed);
         self.killed_waiting += cell.killed_waiting.load(Relaxed);
+        self.held += cell.held.load(Relaxed);
+        self.held_left += cell.held_left.load(Relaxed);
         for (mine, theirs) in self.rejected.iter_mut().zip(&cell.rejected) {
             *mine += theirs.load(Relaxed);
         }

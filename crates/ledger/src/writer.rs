@@ -183,6 +183,16 @@ impl Writer {
         lower_gauge(&self.slot().waiting[service.0 as usize % SERVICES]);
     }
 
+    /// Counts a request that a pause begins to hold.
+    pub fn held(&self, service: Cell) {
+        raise(&self.service(service).held, 1);
+    }
+
+    /// Counts a held request whose client left.
+    pub fn held_left(&self, service: Cell) {
+        raise(&self.service(service).held_left, 1);
+    }
+
     /// Counts a request that the proxy answered itself, of a service or of none.
     pub fn rejected(&self, service: Option<Cell>, reason: Rejected) {
         let counters = match service {

@@ -1,10 +1,14 @@
 //! What a person can tell the engine, and why it may be refused.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Epoch, InstanceId, Peers, Policy, Release, ReleaseId, RolloutId, ServiceName};
+
+/// The longest that requests of a service are held by a pause, however often it is asked for.
+pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A command of a person to the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +28,22 @@ pub enum Command {
         /// Which service.
         service: ServiceName,
     },
-    /// Go on after a hold.
+    /// Go on: end the hold of a rollout, or the pause of a service whose rollout is not held.
+    /// Refused when both are there.
     Resume {
+        /// Which service.
+        service: ServiceName,
+    },
+    /// Hold new requests of a service until the time is over or somebody ends it. Open ones go
+    /// on. Once more while it lasts: end it so long from now, at most [`PAUSE_MAX`] after it began.
+    Pause {
+        /// Which service.
+        service: ServiceName,
+        /// For how long, at most [`PAUSE_MAX`].
+        lasts: Duration,
+    },
+    /// End a pause.
+    PauseEnd {
         /// Which service.
         service: ServiceName,
     },

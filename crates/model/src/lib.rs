@@ -17,7 +17,7 @@ mod time;
 mod waiting;
 
 pub use argv::{VariableError, variables};
-pub use command::{Command, Deploy, DeployService, Refusal};
+pub use command::{Command, Deploy, DeployService, PAUSE_MAX, Refusal};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
 pub use network::{Network, NetworkError, Peers};
 pub use outcome::{JobKind, Outcome, RolloutKind};
@@ -26,8 +26,8 @@ pub use policy::{
     ProxyLimits, RolloutPolicy, Step, Strategy,
 };
 pub use receipt::{
-    Balance, ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, Receipt, RejectedRequests,
-    Waited,
+    Balance, ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, PausedRequests, Receipt,
+    RejectedRequests, Waited,
 };
 pub use release::{
     Argv, Digest, DigestError, Health, Limits, Port, Probe, Release, ReleaseSpec, Secret, Stop,

@@ -59,6 +59,10 @@ pub struct Receipt {
     pub balance: Option<Balance>,
     /// Requests answered by the proxy itself, by reason.
     pub rejected: RejectedRequests,
+    /// What pauses did while it ran; a person asked for them, so nothing of it counts as lost,
+    /// and the time that requests were held is in no gap and no latency.
+    #[serde(default)]
+    pub paused: PausedRequests,
     /// Users moved back from the new release because it had no ready endpoint.
     pub moved_back: u64,
     /// From its begin to its end.
@@ -108,6 +112,19 @@ pub enum Lost {
 
 /// Requests answered by the proxy itself, by reason.
 pub type RejectedRequests = BTreeMap<String, u64>;
+
+/// What pauses of the service did while a rollout ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PausedRequests {
+    /// For how long requests were held, in milliseconds.
+    pub ms: u64,
+    /// So many requests were held.
+    pub held: u64,
+    /// So many of those were given up by their clients meanwhile.
+    pub left: u64,
+    /// So many more were turned away, since too many were held or for too long.
+    pub refused: u64,
+}
 
 /// Latency of whole responses in three windows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

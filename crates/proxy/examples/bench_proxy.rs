@@ -73,6 +73,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         stick_to_instance: false,
         audiences: Vec::new(),
         limits: ProxyLimits::default(),
+        paused: None,
     };
     let route = Route {
         host: HostPattern::Any,

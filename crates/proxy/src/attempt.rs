@@ -115,7 +115,7 @@ fn again<S: Stream>(
     }
     match visit.admit(client, &exchange.request) {
         Admission::Claimed(claim) => Some(claim),
-        Admission::Wait | Admission::Never(_) => None,
+        Admission::Wait | Admission::Hold(_) | Admission::Never(_) => None,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::watch::{State, Watch};
 /// so that the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Client<S: Stream> {

@@ -18,6 +18,8 @@ use crate::client::Client;
 use crate::flow::Flow;
 use crate::stream::Stream;
 
+/// How much is kept of what a client sends while nobody asks for it.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The client's side of its connection.
@@ -50,7 +52,7 @@ impl Asking {
 }
 
 impl<S: Stream> Client<S> {
-    /// Ready once the client has left; keeps what it sends meanwhile.
+    /// Ready once the client has left; keeps what it sends meanwhile, up to a bound.
     pub(crate) fn poll_gone(
         &mut self,
         context: &mut Context<'_>,
@@ -58,6 +60,14 @@ impl<S: Stream> Client<S> {
         asking: Asking,
     ) -> Poll<()> {
         while self.side == Side::Open {
+            if up.input.len() >= KEPT_BYTES_MAX {
+                // Nobody tells when it ends: whoever waits is woken now and then.
+                if !self.stream.is_hung_up() {
+                    return Poll::Pending;
+                }
+                self.note_ended();
+                break;
+            }
             match up
                 .input
                 .poll_fill(context, &mut self.stream, &self.thread.blocks)
@@ -65,9 +75,7 @@ impl<S: Stream> Client<S> {
                 Poll::Ready(Ok(Fill::Bytes)) => {}
                 Poll::Ready(Ok(Fill::Full)) | Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Fill::End)) if up.is_body_there() => {
-                    self.side = Side::Ended;
-                    // From here on the runtime has nothing to tell.
-                    self.watch.wake_each_tick();
+                    self.note_ended();
                 }
                 Poll::Ready(Ok(Fill::End) | Err(_)) => return Poll::Ready(()),
             }
@@ -79,6 +87,12 @@ impl<S: Stream> Client<S> {
             (Side::Ended, Asking::Allowed) => self.ask(context),
             (Side::Open | Side::Asked, _) | (Side::Ended, Asking::Forbidden) => Poll::Pending,
         }
+    }
+
+    fn note_ended(&mut self) {
+        self.side = Side::Ended;
+        // From here on the runtime has nothing to tell.
+        self.watch.wake_each_tick();
     }
 
     fn ask(&mut self, context: &mut Context<'_>) -> Poll<()> {

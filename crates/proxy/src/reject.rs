@@ -16,6 +16,7 @@ pub(crate) struct Reply {
     status: u16,
     reason: &'static str,
     message: &'static str,
+    retry_after_seconds: Option<u32>,
 }
 
 impl Reply {
@@ -25,7 +26,14 @@ impl Reply {
             status: rejected.status(),
             reason: rejected.name(),
             message: rejected.message(),
+            retry_after_seconds: rejected.retry_after_seconds(),
         }
+    }
+
+    /// The same, with a better time to come back if one is known.
+    fn after(mut self, seconds: Option<u32>) -> Self {
+        self.retry_after_seconds = seconds.or(self.retry_after_seconds);
+        self
     }
 
     /// The answer to a head that is none.
@@ -35,6 +43,7 @@ impl Reply {
             status: refusal.status(),
             reason: refusal.reason(),
             message: refusal.message(),
+            retry_after_seconds: Rejected::BadRequest.retry_after_seconds(),
         }
     }
 
@@ -48,7 +57,7 @@ impl Reply {
             status: self.status,
             reason: self.reason,
             message: self.message,
-            retry_after_seconds: self.rejected.retry_after_seconds(),
+            retry_after_seconds: self.retry_after_seconds,
             request_id,
             persist,
             client,
@@ -89,7 +98,8 @@ impl<S: Stream> Client<S> {
         let persist = side.begin_response(Framing::Length(1), wish);
         let shape = (side.version(), exchange.request.method());
         let id = visit.caller.request_id(&exchange.request);
-        Reply::of(rejected).write((persist, Some(id)), shape, &mut exchange.down.out);
+        let reply = Reply::of(rejected).after(visit.retry_after_seconds(rejected));
+        reply.write((persist, Some(id)), shape, &mut exchange.down.out);
         self.watch
             .set_deadline_in(self.thread.settings.head_timeout);
         match self.flush(exchange).await {
@@ -118,6 +128,7 @@ fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
         | Rejected::Connect
         | Rejected::NoResponse
         | Rejected::BadResponse
-        | Rejected::Timeout => wish,
+        | Rejected::Timeout
+        | Rejected::Paused => wish,
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use model::Revision;
-use traffic::{Cell, Index, Table};
+use model::{PAUSE_MAX, Revision};
+use traffic::{Cell, Index, ServiceTable, Table};
+
+use crate::clock::{micros, now_micros};
 
 /// A table, its index and its endpoints' cells.
 #[derive(Debug, Default)]
@@ -12,6 +14,8 @@ pub(crate) struct Routing {
     pub(crate) index: Index,
     /// In order.
     cells: Vec<Cell>,
+    /// When it came.
+    made_micros: u64,
 }
 
 impl Routing {
@@ -27,11 +31,20 @@ impl Routing {
             index: Index::new(table),
             table: Arc::clone(table),
             cells,
+            made_micros: now_micros(),
         }
     }
 
     pub(crate) fn revision(&self) -> Revision {
         self.table.revision
+    }
+
+    /// Until when new requests of a service are held, if any pause holds them at `now_micros`.
+    /// However its end was written, it lies at most [`PAUSE_MAX`] after the table came.
+    pub(crate) fn held_until(&self, service: &ServiceTable, now_micros: u64) -> Option<u64> {
+        let most = self.made_micros.saturating_add(micros(PAUSE_MAX));
+        let until = service.paused.as_ref()?.until_micros.min(most);
+        (until > now_micros).then_some(until)
     }
 
     /// True if an endpoint may get new requests.

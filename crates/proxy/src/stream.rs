@@ -3,6 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -22,6 +23,11 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
         false
     }
 
+    /// True if the other side has ended, though not all that it sent was read.
+    fn is_hung_up(&self) -> bool {
+        false
+    }
+
     /// Makes sure that the other side cannot take what it has for a whole message.
     fn abort(&mut self);
 }
@@ -37,6 +43,12 @@ impl Stream for TcpStream {
 
     fn is_broken(&self) -> bool {
         self.take_error().map_or(true, |error| error.is_some())
+    }
+
+    fn is_hung_up(&self) -> bool {
+        let mut asked = [PollFd::new(self, PollFlags::RDHUP)];
+        let told = rustix::event::poll(&mut asked, Some(&Timespec::default()));
+        told.is_ok() && !asked[0].revents().is_empty()
     }
 
     fn abort(&mut self) {

@@ -295,6 +295,7 @@ async fn tick(thread: Rc<Thread>) {
         thread.writer.beat(now);
         if number.is_multiple_of(SWEEP_TICKS) {
             thread.pool.sweep(now);
+            thread.watches.wake(|state| state == State::Waiting);
             thread.shrink();
         }
     }

@@ -1,5 +1,7 @@
 //! One request's way to an endpoint: its service, its user, the endpoints it was tried at.
 
+mod held;
+
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -15,7 +17,6 @@ use traffic::{
 use crate::caller::Caller;
 use crate::claim::{Claim, Waiting};
 use crate::client::Client;
-use crate::clock::micros;
 use crate::exchange::Exchange;
 use crate::flow::Hold;
 use crate::pool::Place;
@@ -24,6 +25,7 @@ use crate::routing::Routing;
 use crate::stream::Stream;
 use crate::thread::Thread;
 use crate::watch::State;
+use held::PauseHold;
 
 /// What is known of a request beside its head.
 #[derive(Debug)]
@@ -43,6 +45,7 @@ pub(crate) struct Visit {
     failed: [Cell; ATTEMPTS_MAX as usize],
     failures: u8,
     is_moved_back: bool,
+    pause: PauseHold,
 }
 
 /// Where a request may go.
@@ -50,10 +53,21 @@ pub(crate) struct Visit {
 pub(crate) enum Admission {
     /// Here: it is open there from now on.
     Claimed(Claim),
-    /// Nowhere yet.
+    /// Nowhere yet: no endpoint is ready.
     Wait,
+    /// Nowhere yet: the service is paused until then.
+    Hold(u64),
     /// Nowhere.
     Never(Rejected),
+}
+
+/// What a request waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    /// A ready endpoint.
+    ForEndpoint,
+    /// The end of a pause, at this time.
+    ForPause(u64),
 }
 
 /// How a wait for an endpoint ended without one.
@@ -85,6 +99,7 @@ impl Visit {
             failed: [Cell(0); ATTEMPTS_MAX as usize],
             failures: 0,
             is_moved_back: false,
+            pause: PauseHold::default(),
         }
     }
 
@@ -133,6 +148,9 @@ impl Visit {
             }
             if !thread.has_room_for_request() {
                 return Admission::Never(Rejected::Connections);
+            }
+            if let Some(until) = self.held_until(thread, (routing, service), route.only) {
+                return Admission::Hold(until);
             }
             let peer = Address::of(self.caller.address);
             let ask = Ask {
@@ -201,7 +219,9 @@ impl Visit {
     /// Counts an answer of ours.
     pub(crate) fn count_rejected(&self, thread: &Thread, rejected: Rejected, now_micros: u64) {
         thread.writer.rejected(self.service, rejected);
-        if let Some(service) = self.service {
+        // A pause is no gap: a person asked for it.
+        let service = self.service.filter(|_| rejected != Rejected::Paused);
+        if let Some(service) = service {
             thread
                 .writer
                 .response_never_begins(service, self.arrived_micros, now_micros);
@@ -214,22 +234,20 @@ impl Visit {
         client: &mut Client<S>,
         exchange: &mut Exchange,
     ) -> Result<Claim, Turned> {
-        match self.admit(client, &exchange.request) {
+        let why = match self.admit(client, &exchange.request) {
             Admission::Claimed(claim) => return Ok(claim),
             Admission::Never(rejected) => return Err(Turned::Away(rejected)),
-            Admission::Wait => {}
-        }
+            Admission::Wait => Wait::ForEndpoint,
+            Admission::Hold(until) => Wait::ForPause(until),
+        };
         let thread = Rc::clone(&client.thread);
         let place = Waiting::new(&thread, self.service);
         if place.number > thread.settings.waiting_max {
-            return Err(Turned::Away(Rejected::Overload));
+            return Err(Turned::Away(self.no_room(why)));
         }
         client.set_reading(false);
         client.watch.set_state(State::Waiting);
-        client.watch.set_deadline(
-            self.arrived_micros
-                .saturating_add(micros(self.limits.wait_ready)),
-        );
+        self.begin_wait(client, why);
         let mut seen = thread.applied();
         let asking = Asking::before_response(self.client_side.version());
         poll_fn(|context| {
@@ -237,18 +255,21 @@ impl Visit {
                 .poll_gone(context, &mut exchange.up, asking)
                 .is_ready()
             {
+                self.note_left(&thread);
                 return Poll::Ready(Err(Turned::Gone));
             }
-            if thread.applied() != seen {
+            let is_due = self.is_held() && client.watch.is_overdue();
+            if thread.applied() != seen || is_due {
                 seen = thread.applied();
                 match self.admit(client, &exchange.request) {
                     Admission::Claimed(claim) => return Poll::Ready(Ok(claim)),
                     Admission::Never(rejected) => return Poll::Ready(Err(Turned::Away(rejected))),
-                    Admission::Wait => {}
+                    Admission::Wait => self.begin_wait(client, Wait::ForEndpoint),
+                    Admission::Hold(until) => self.begin_wait(client, Wait::ForPause(until)),
                 }
             }
             if client.watch.is_overdue() {
-                return Poll::Ready(Err(Turned::Away(Rejected::NoEndpoint)));
+                return Poll::Ready(Err(Turned::Away(self.out_of_time())));
             }
             Poll::Pending
         })

@@ -166,6 +166,12 @@ impl State {
         self.reach
     }
 
+    /// Whether it is frozen until somebody resumes it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Why it returns to the old release; `None` while it does not, and when it has ended.
     #[must_use]
     pub fn returning(&self) -> Option<&str> {

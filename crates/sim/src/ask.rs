@@ -1,6 +1,7 @@
 //! What people say, and how they deal with what waits for them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use model::{
     Command, Deploy, DeployService, Peers, Port, Release, ReleaseId, ServiceName, WaitingOn,
@@ -57,6 +58,13 @@ impl World<'_> {
                     instance: living[nth % living.len()].clone(),
                 }
             }
+            Ask::Pause { service, lasts } => Command::Pause {
+                service: self.name(*service),
+                lasts: Duration::from_millis(*lasts),
+            },
+            Ask::PauseEnd { service } => Command::PauseEnd {
+                service: self.name(*service),
+            },
             Ask::Stop { service } => Command::Stop {
                 service: self.name(*service),
             },

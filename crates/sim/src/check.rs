@@ -8,6 +8,7 @@ mod command;
 mod drain;
 mod end;
 mod journal;
+mod pause;
 mod receipt;
 mod route;
 mod share;
@@ -68,6 +69,10 @@ pub enum Rule {
     StepLasts,
     /// A frozen rollout does not move on.
     HoldHolds,
+    /// A pause holds new requests while it lasts.
+    PauseHolds,
+    /// A pause ends.
+    PauseEnds,
     /// An abort wins.
     AbortWins,
     /// One active rollout per service.
@@ -195,6 +200,7 @@ struct Service {
     /// The rollout whose receipt is open.
     open: Option<RolloutId>,
     stopped: bool,
+    pause: pause::Pause,
     /// A failed rollout left it as it was.
     left: Option<RolloutId>,
     /// Instances with smaller serials were to be replaced.
@@ -338,5 +344,8 @@ impl Model {
 
     pub(crate) fn terminating(&mut self) {
         self.ending = true;
+        for service in self.services.values_mut() {
+            service.pause = pause::Pause::Unsure;
+        }
     }
 }

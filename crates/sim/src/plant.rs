@@ -97,6 +97,12 @@ plants! {
     PromotesItself,
     /// Says yes to a hold and goes on.
     HoldIgnored,
+    /// Says yes to a pause and holds nothing.
+    PauseIgnored,
+    /// Never lets go what a pause holds.
+    PauseEndless,
+    /// Holds for longer than was asked for.
+    PauseTooLong,
     /// Resumes by itself.
     ResumesItself,
     /// Says yes to an abort and promotes.

@@ -46,6 +46,8 @@ pub(crate) enum Ask {
     Restart { service: usize },
     Drain { service: usize, nth: usize },
     Stop { service: usize },
+    Pause { service: usize, lasts: u64 },
+    PauseEnd { service: usize },
 }
 
 /// One deploy.
@@ -191,10 +193,15 @@ fn ask(rng: &mut Rng, setup: &Setup) -> Ask {
             replicas: rng.within(1, 5) as u32,
         },
         88..=91 => Ask::Restart { service },
-        92..=96 => Ask::Drain {
+        92..=93 => Ask::Drain {
             service,
             nth: rng.below(6) as usize,
         },
+        94..=96 => Ask::Pause {
+            service,
+            lasts: rng.pick(&[300, 2_000, 9_000, 60_000, 61_000]),
+        },
+        97 => Ask::PauseEnd { service },
         _ => Ask::Stop { service },
     }
 }

@@ -203,11 +203,13 @@ pub enum Rejected {
     Timeout,
     /// It was open at the drain limit.
     Cut,
+    /// The service is paused, and too many requests are held already, or this one for too long.
+    Paused,
 }
 
 impl Rejected {
     /// How many there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
     /// All of them, in the order of their indices.
     pub const ALL: [Self; Self::COUNT] = [
         Self::NoRoute,
@@ -224,6 +226,7 @@ impl Rejected {
         Self::BadResponse,
         Self::Timeout,
         Self::Cut,
+        Self::Paused,
     ];
 
     /// Its index, below [`Rejected::COUNT`].
@@ -245,6 +248,7 @@ impl Rejected {
             Self::BodyTimeout => "body_timeout",
             Self::NoEndpoint => "no_endpoint",
             Self::Overload => "overload",
+            Self::Paused => "paused",
             Self::Connect => "connect",
             Self::NoResponse => "no_response",
             Self::BadResponse => "bad_response",
@@ -261,7 +265,11 @@ impl Rejected {
             Self::BadRequest => 400,
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
-            Self::Connections | Self::ClientConnections | Self::NoEndpoint | Self::Overload => 503,
+            Self::Connections
+            | Self::ClientConnections
+            | Self::NoEndpoint
+            | Self::Overload
+            | Self::Paused => 503,
             Self::Connect | Self::NoResponse | Self::BadResponse | Self::Cut => 502,
             Self::Timeout => 504,
         }
@@ -280,6 +288,7 @@ impl Rejected {
             Self::BodyTimeout => "the request's body did not come in time",
             Self::NoEndpoint => "no instance of the service is ready",
             Self::Overload => "too many requests wait for an instance of the service",
+            Self::Paused => "the service is paused, and too many requests wait for its end",
             Self::Connect => "no connection to an instance could be made",
             Self::NoResponse => "the instance closed the connection without a response",
             Self::BadResponse => "the instance's response is malformed",
@@ -292,9 +301,11 @@ impl Rejected {
     #[must_use]
     pub const fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Self::Connections | Self::ClientConnections | Self::NoEndpoint | Self::Overload => {
-                Some(1)
-            }
+            Self::Connections
+            | Self::ClientConnections
+            | Self::NoEndpoint
+            | Self::Overload
+            | Self::Paused => Some(1),
             Self::NoRoute
             | Self::BadRequest
             | Self::HeadTimeout

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use model::{
     Affinity, InstanceId, Peers, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share,
+    Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,21 @@ pub struct ServiceTable {
     pub audiences: Vec<AudienceRule>,
     /// Bounds.
     pub limits: ProxyLimits,
+    /// While it lasts, new requests are held.
+    #[serde(default)]
+    pub paused: Option<Paused>,
+}
+
+/// Until when new requests are held.
+///
+/// A preview is not: only routes without [`Route::only`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// On the engine's clock.
+    pub until: Time,
+    /// The same in microseconds of the system's monotonic clock, which whoever publishes the
+    /// table fills in. The proxy lets requests go at that time whether or not another table has come.
+    pub until_micros: u64,
 }
 
 /// One of the releases that a service's requests can go to.

@@ -1,11 +1,12 @@
-//! Orders to the engine: promote, hold, resume, approve, abort, rollback, drain, scale, restart, stop.
+//! Orders to the engine: promote, hold, resume, approve, abort, rollback, drain, scale, restart, stop,
+//! pause.
 
-use control::api::{Accepted, PromoteRequest, RollbackRequest, ScaleRequest};
+use control::api::{Accepted, PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest};
 use model::ServiceName;
 use serde::Serialize;
 
 use crate::api::Api;
-use crate::args::{Common, Instance, Name, Promote, Rollback, Scale, Service};
+use crate::args::{Common, Instance, Name, Pause, Promote, Rollback, Scale, Service};
 use crate::command::follow;
 use crate::exit::{Exit, Trouble};
 use crate::output::Output;
@@ -57,6 +58,27 @@ pub(crate) fn scale(common: &Common, args: &Scale, output: Output) -> Result<Exi
         },
         output,
     )
+}
+
+/// `pause`, and its end.
+pub(crate) fn pause(common: &Common, args: &Pause, output: Output) -> Result<Exit, Trouble> {
+    let api = Api::of(common)?;
+    let service = &args.service.0;
+    let path = format!("/v1/services/{service}/pause");
+    let (accepted, text): (Accepted, String) = if args.end {
+        let accepted = api.post(&format!("{path}/end"), &serde_json::json!({}))?;
+        (accepted, format!("{service}: requests go on"))
+    } else {
+        let for_ms = u64::try_from(args.lasts.as_millis()).unwrap_or(u64::MAX);
+        let text = format!(
+            "{service}: new requests are held for {:.1} s; `gapless pause {service} --end` lets them go on",
+            args.lasts.as_secs_f64()
+        );
+        (api.post(&path, &PauseRequest { for_ms })?, text)
+    };
+    output.text(text);
+    output.json_line(&accepted);
+    Ok(Exit::Done)
 }
 
 /// `rollback`, watched unless detached.

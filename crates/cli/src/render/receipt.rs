@@ -48,6 +48,17 @@ fn traffic(receipt: &Receipt, out: &mut String) {
         millis(receipt.longest_gap_ms),
         millis(receipt.longest_gap_before_ms)
     );
+    let paused = &receipt.paused;
+    if paused.ms > 0 || paused.held > 0 {
+        let _ = write!(
+            out,
+            "\n  paused for {:.1} s by a person: held {}, of which clients gave up {}; turned away {}",
+            paused.ms as f64 / 1e3,
+            paused.held,
+            paused.left,
+            paused.refused
+        );
+    }
     let windows = &receipt.latency_ms;
     let _ = write!(
         out,

@@ -68,6 +68,7 @@ fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String
             p99 as f64 / 1e3
         );
     }
+    paused(service, traffic, out);
     if let Some(trouble) = &service.trouble {
         let _ = write!(out, "\n  trouble: {trouble}");
     }
@@ -104,6 +105,17 @@ fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String
         for waiting in &queued.waiting_on {
             let _ = write!(out, "\n    for {waiting}");
         }
+    }
+}
+
+fn paused(service: &ServiceStatus, traffic: &Traffic, out: &mut String) {
+    if let Some(pause) = &service.pause {
+        let _ = write!(
+            out,
+            "\n  paused: new requests are held for {:.1} s more, {} wait",
+            pause.left_ms as f64 / 1e3,
+            traffic.waiting
+        );
     }
 }
 

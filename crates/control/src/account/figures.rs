@@ -64,6 +64,10 @@ pub(crate) struct ServiceFigures {
     pub(crate) requests: u64,
     pub(crate) moved_back: u64,
     pub(crate) killed_waiting: u64,
+    #[serde(default)]
+    pub(crate) held: u64,
+    #[serde(default)]
+    pub(crate) held_left: u64,
     /// By the reason's index.
     rejected: Vec<u64>,
 }
@@ -74,6 +78,8 @@ impl ServiceFigures {
             requests: totals.requests,
             moved_back: totals.moved_back,
             killed_waiting: totals.killed_waiting,
+            held: totals.held,
+            held_left: totals.held_left,
             rejected: totals.rejected.to_vec(),
         }
     }
@@ -89,6 +95,8 @@ impl ServiceFigures {
             requests: self.requests.saturating_sub(earlier.requests),
             moved_back: self.moved_back.saturating_sub(earlier.moved_back),
             killed_waiting: self.killed_waiting.saturating_sub(earlier.killed_waiting),
+            held: self.held.saturating_sub(earlier.held),
+            held_left: self.held_left.saturating_sub(earlier.held_left),
             rejected: rejected
                 .map(|(at, count)| count.saturating_sub(before(at)))
                 .collect(),
@@ -99,6 +107,8 @@ impl ServiceFigures {
         self.requests += fresh.requests;
         self.moved_back += fresh.moved_back;
         self.killed_waiting += fresh.killed_waiting;
+        self.held += fresh.held;
+        self.held_left += fresh.held_left;
         self.rejected
             .resize(self.rejected.len().max(fresh.rejected.len()), 0);
         for (mine, more) in self.rejected.iter_mut().zip(&fresh.rejected) {

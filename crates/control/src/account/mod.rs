@@ -72,6 +72,11 @@ pub(crate) struct Account {
     first_cutover: Option<Time>,
     last_cutover: Option<Time>,
     waited_ms: BTreeMap<String, u64>,
+    /// For how long the service was paused.
+    #[serde(default)]
+    paused_ms: u64,
+    #[serde(default)]
+    is_paused: bool,
     waiting_on: Vec<String>,
     waiting_since: Time,
     lives: Lives,
@@ -174,6 +179,8 @@ impl Account {
             first_cutover: None,
             last_cutover: None,
             waited_ms: BTreeMap::new(),
+            paused_ms: 0,
+            is_paused: false,
             waiting_on: Vec::new(),
             waiting_since: began,
             lives: Lives::default(),
@@ -277,6 +284,10 @@ impl Account {
             *self.waited_ms.entry(kind.clone()).or_default() += millis;
         }
         let waited_on = std::mem::take(&mut self.waiting_on);
+        if self.is_paused {
+            self.paused_ms += millis;
+        }
+        self.is_paused = status.pause.is_some();
         self.waiting_since = now;
         let running = status.rollout.as_ref();
         if let Some(rollout) = running.filter(|running| running.rollout == self.opening.rollout) {

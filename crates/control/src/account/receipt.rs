@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ledger::Histogram;
 use model::{
-    Balance, ByRelease, Latency, LatencyWindows, Lost, Receipt, RejectedRequests, ReleaseId, Time,
-    Waited,
+    Balance, ByRelease, Latency, LatencyWindows, Lost, PausedRequests, Receipt, RejectedRequests,
+    ReleaseId, Time, Waited,
 };
 use rollout::Ended;
 use traffic::{Effect, Outcome, Rejected};
@@ -117,6 +117,7 @@ impl Account {
                 .collect(),
             balance: self.service.seen.is_some().then(|| self.balance()),
             rejected: self.rejected(),
+            paused: self.paused(),
             moved_back: self.service.sum.moved_back,
             seconds: seconds(end),
             first_cutover_seconds: self.first_cutover.map(seconds),
@@ -188,10 +189,12 @@ impl Account {
             Rejected::BodyTooLarge,
             Rejected::NoEndpoint,
             Rejected::Overload,
+            Rejected::Paused,
         ];
         let turned_away: u64 = turned_away.iter().map(|why| service.rejected(*why)).sum();
         let without_release = self.balance().without_release;
-        without_release.saturating_sub(turned_away + service.killed_waiting)
+        let gone = service.killed_waiting + service.held_left;
+        without_release.saturating_sub(turned_away + gone)
     }
 
     fn refused(&self) -> u64 {
@@ -218,6 +221,16 @@ impl Account {
         *lost.entry(Lost::Refused).or_default() += self.refused();
         lost.retain(|_, count| *count > 0);
         lost
+    }
+
+    fn paused(&self) -> PausedRequests {
+        let service = &self.service.sum;
+        PausedRequests {
+            ms: self.paused_ms,
+            held: service.held,
+            left: service.held_left,
+            refused: service.rejected(Rejected::Paused),
+        }
     }
 
     fn rejected(&self) -> RejectedRequests {

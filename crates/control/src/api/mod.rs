@@ -19,7 +19,7 @@ pub use look::{
     SecretVersion, SecretView,
 };
 pub use plan::{PlanStage, Planned, PlannedChange, PlannedService};
-pub use request::{DeployRequest, PromoteRequest, RollbackRequest, ScaleRequest};
+pub use request::{DeployRequest, PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest};
 pub use status::{Account, ServerView, StatusAnswer, Traffic};
 
 /// The version of every answer.

@@ -47,6 +47,13 @@ pub struct RollbackRequest {
     pub release: Option<ReleaseId>,
 }
 
+/// The body of `pause`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PauseRequest {
+    /// For how many milliseconds from now new requests are held, at most 60000 in all.
+    pub for_ms: u64,
+}
+
 /// The body of `scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScaleRequest {

@@ -110,9 +110,8 @@ impl Shell {
                 refused.with_hint("see `gapless status`")
             }
             Refusal::NotNow { .. } => error(Code::Refused),
-            Refusal::NoService { .. } | Refusal::NoInstance { .. } => {
-                error(Code::NotFound).with_hint("see `gapless status`")
-            }
+            Refusal::NoService { .. } => error(Code::NotFound).with_hint(self.service_names()),
+            Refusal::NoInstance { .. } => error(Code::NotFound).with_hint("see `gapless status`"),
             Refusal::NoRelease { service, .. } => {
                 error(Code::NotFound).with_hint(format!("see `gapless history {service}`"))
             }
@@ -123,6 +122,15 @@ impl Shell {
                     .with_hint("free space on the disk of the state directory; traffic goes on")
             }
             Refusal::Fenced { .. } => error(Code::Unavailable).with_hint("ask again"),
+        }
+    }
+
+    fn service_names(&self) -> String {
+        let services = self.engine.status(self.clock.now()).services;
+        let names: Vec<&str> = services.iter().map(|s| s.name.as_str()).collect();
+        match names.as_slice() {
+            [] => "there is no service yet: run `gapless deploy`".to_owned(),
+            names => format!("there is {}; see `gapless status`", names.join(", ")),
         }
     }
 

@@ -205,5 +205,9 @@ pub(super) fn spell(command: &Command) -> String {
         Command::Restart { service } => format!("restart {service}"),
         Command::Drain { instance } => format!("drain {instance}"),
         Command::Stop { service } => format!("stop {service}"),
+        Command::Pause { service, lasts } => {
+            format!("pause {service} --for {}ms", lasts.as_millis())
+        }
+        Command::PauseEnd { service } => format!("pause {service} --end"),
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use traffic::{AudienceRule, ServiceTable, Table};
 
 use super::Shell;
+use crate::clock::monotonic_micros;
 use crate::table::LastTable;
 
 /// While a table is young, threads confirm it within this.
@@ -18,7 +19,8 @@ const CONFIRM_SOON: Duration = Duration::from_millis(1);
 const CONFIRM_LATER: Duration = Duration::from_millis(20);
 
 impl Shell {
-    pub(super) fn publish(&mut self, table: Table, audiences: BTreeMap<usize, Vec<Audience>>) {
+    pub(super) fn publish(&mut self, mut table: Table, audiences: BTreeMap<usize, Vec<Audience>>) {
+        self.time_pauses(&mut table);
         let last = LastTable { table, audiences };
         for listener in &last.table.listeners {
             if let Err(error) = self.listen(listener.address) {
@@ -33,6 +35,16 @@ impl Shell {
         self.published_at = Instant::now();
         self.check_confirmed();
         self.tables.write(last);
+    }
+
+    /// Says when pauses end on the clock that the proxy has.
+    fn time_pauses(&self, table: &mut Table) {
+        let (now, micros) = (self.clock.now(), monotonic_micros());
+        let paused = table.services.iter_mut().filter_map(|s| s.paused.as_mut());
+        for paused in paused {
+            let left = u64::try_from(paused.until.since(now).as_micros()).unwrap_or(u64::MAX);
+            paused.until_micros = micros.saturating_add(left);
+        }
     }
 
     fn with_audiences(&self, last: &LastTable) -> Table {

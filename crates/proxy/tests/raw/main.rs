@@ -11,6 +11,7 @@ mod exact;
 mod forwarding;
 mod half_closed;
 mod killed;
+mod pauses;
 mod pressure;
 mod refusals;
 mod repeats;

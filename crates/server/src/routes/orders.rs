@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use control::Handle;
-use control::api::{Accepted, ApiError, PromoteRequest, RollbackRequest, ScaleRequest};
+use control::api::{
+    Accepted, ApiError, PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest,
+};
 use model::{Command, InstanceId, ServiceName};
 
 use crate::failure::{Body, Refused, parsed, service};
@@ -38,7 +40,7 @@ plain_order!(
     hold, "/v1/services/{service}/hold", Hold
 );
 plain_order!(
-    /// Goes on after a hold.
+    /// Goes on: ends the hold of a rollout, or the pause of a service.
     resume, "/v1/services/{service}/resume", Resume
 );
 plain_order!(
@@ -57,6 +59,28 @@ plain_order!(
     /// Drains and stops all instances.
     stop, "/v1/services/{service}/stop", Stop
 );
+
+plain_order!(
+    /// Lets the requests go on that a pause holds.
+    pause_end, "/v1/services/{service}/pause/end", PauseEnd
+);
+
+/// Holds new requests of a service, for at most a minute.
+#[utoipa::path(post, path = "/v1/services/{service}/pause", request_body = PauseRequest,
+    params(("service" = String, Path, description = "The service")),
+    responses((status = 200, body = Accepted), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+pub(crate) async fn pause(
+    State(control): State<Handle>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    Body(request): Body<PauseRequest>,
+) -> Answer {
+    let command = Command::Pause {
+        service: service(&name)?,
+        lasts: std::time::Duration::from_millis(request.for_ms),
+    };
+    order(&control, peer, command).await
+}
 
 /// Ends the present step's wait; never a gate, a failed check or missing capacity.
 #[utoipa::path(post, path = "/v1/services/{service}/promote", request_body = PromoteRequest,

@@ -119,13 +119,9 @@ impl Model {
                 let now = self.now;
                 self.roll(service, |roll| roll.held = Some((now, roll.share)));
             }
-            Command::Resume { service } => {
-                let now = self.now;
-                self.roll(service, |roll| {
-                    roll.held = None;
-                    roll.running_since = now;
-                });
-            }
+            Command::Resume { service } => self.resumed(service),
+            Command::Pause { service, lasts } => self.paused(service, *lasts),
+            Command::PauseEnd { service } => self.unpaused(service),
             Command::Approve { service } => self.roll(service, |roll| roll.approvals += 1),
             Command::Abort { service } => self.roll(service, |roll| {
                 roll.held = None;
@@ -163,7 +159,7 @@ impl Model {
         }
     }
 
-    fn roll(&mut self, service: &ServiceName, change: impl FnOnce(&mut Roll)) {
+    pub(super) fn roll(&mut self, service: &ServiceName, change: impl FnOnce(&mut Roll)) {
         let open = self.services.get(service).and_then(|known| known.open);
         if let Some(roll) = open.and_then(|id| self.rollouts.get_mut(&id)) {
             change(roll);

@@ -89,6 +89,9 @@ impl Model {
             let seen = format!("{name}: {count} of {wanted} instances");
             return Some((Rule::EndsAsAsked, seen));
         }
+        if table.is_some_and(|table| table.paused.is_some()) {
+            return Some((Rule::PauseEnds, format!("{name} is still paused")));
+        }
         let seen = split(table).or_else(|| lacking(table, service, wanted))?;
         Some((Rule::EndsAsAsked, format!("{name}: {seen}")))
     }

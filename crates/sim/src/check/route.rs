@@ -156,6 +156,7 @@ impl Model {
             self.check_endpoints(service);
         }
         self.check_shares(table);
+        self.check_pauses(table);
         self.check_capacity(&newest, table);
         self.note_drained(&newest, table);
         self.newest = table.clone();

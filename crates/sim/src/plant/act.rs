@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::{Effect, IfRefused, Spawn};
 use fleet::Signal;
@@ -248,6 +249,15 @@ impl Planted {
                     service.candidate.clone_from(&before.candidate);
                     service.share = before.share;
                     service.rollout = before.rollout;
+                }
+            }
+            Some(Plant::PauseEndless) => {
+                let held = before.and_then(|before| before.paused);
+                service.paused = service.paused.or(held);
+            }
+            Some(Plant::PauseTooLong) => {
+                if let Some(paused) = &mut service.paused {
+                    paused.until = paused.until.after(Duration::from_secs(1));
                 }
             }
             Some(Plant::ShareWavers) => self.waver(service),

@@ -37,6 +37,10 @@ impl Planted {
                 self.answer = Some((id, Ok(BTreeMap::new())));
                 return Some(Event::Tick);
             }
+            Command::Pause { .. } if self.is(Plant::PauseIgnored) => {
+                self.answer = Some((id, Ok(BTreeMap::new())));
+                return Some(Event::Tick);
+            }
             other @ (Command::Promote { .. }
             | Command::Hold { .. }
             | Command::Resume { .. }
@@ -45,6 +49,8 @@ impl Planted {
             | Command::Rollback { .. }
             | Command::Scale { .. }
             | Command::Restart { .. }
+            | Command::Pause { .. }
+            | Command::PauseEnd { .. }
             | Command::Drain { .. }
             | Command::Stop { .. }) => other,
         };

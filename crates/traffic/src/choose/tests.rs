@@ -36,6 +36,7 @@ fn service(
         stick_to_instance: false,
         audiences: Vec::new(),
         limits: ProxyLimits::default(),
+        paused: None,
     }
 }
 

@@ -24,6 +24,7 @@ fn service(number: usize) -> ServiceTable {
             wait_ready: Duration::ZERO,
             ..ProxyLimits::default()
         },
+        paused: None,
     }
 }
 

@@ -231,6 +231,7 @@ pub(crate) fn service_table(limits: ProxyLimits) -> ServiceTable {
         stick_to_instance: false,
         audiences: Vec::new(),
         limits,
+        paused: None,
     }
 }
 
