@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use traffic::{Cell, Table};
 
@@ -17,6 +18,10 @@ pub trait Publisher: Send {
 
     /// Hands a table to every proxy thread.
     fn publish(&mut self, table: Arc<Table>);
+
+    /// Says that an endpoint is cut in `left`, so that what never ends by itself can be ended
+    /// before, spread over time. Said more than once.
+    fn part(&mut self, cell: Cell, left: Duration);
 
     /// Ends every request and tunnel that is open at an endpoint.
     fn cut(&mut self, cell: Cell);

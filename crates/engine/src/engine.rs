@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use fleet::InstanceState;
 use model::{
     Command, Epoch, InstanceId, Policy, Refusal, Release, ReleaseId, Revision, RolloutId,
     ServiceName, Time,
@@ -156,6 +158,20 @@ impl Engine {
             port: place.port,
             cell: place.cell,
         })
+    }
+
+    /// How long a drained instance has until what is open at it is cut; `None` if it is not
+    /// drained.
+    #[must_use]
+    pub fn drain_left(&self, instance: &InstanceId, now: Time) -> Option<Duration> {
+        let service = self.state.services.get(&instance.service)?;
+        let release = service.releases.get(&instance.release)?;
+        let views = service.fleet.views();
+        let view = views.iter().find(|view| view.instance == *instance)?;
+        let InstanceState::Draining { since, .. } = view.state else {
+            return None;
+        };
+        Some(since.after(release.spec.drain).since(now))
     }
 
     /// A release that is kept.

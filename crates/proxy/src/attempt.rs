@@ -246,6 +246,7 @@ fn unfinished(claim: Claim, end: End, is_begun: bool) -> Attempted {
         }
         End::Cut if !is_begun => (Outcome::Cut, Attempted::Rejected(Rejected::Cut)),
         End::Cut => (Outcome::Cut, Attempted::Over(After::Abort)),
+        End::Parted => (Outcome::Cut, Attempted::Over(After::Gone)),
         End::Truncated => (Outcome::Truncated, Attempted::Over(After::Abort)),
         End::Garbled => (Outcome::BadResponse, Attempted::Over(After::Abort)),
         End::Stalled => (Outcome::Timeout, Attempted::Over(After::Abort)),

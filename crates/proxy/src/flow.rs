@@ -131,9 +131,9 @@ impl Flow {
         Ok(taken)
     }
 
-    /// Passes on everything that was read, whatever it is.
-    pub(crate) fn take_all(&mut self) {
-        self.passed = self.input.len();
+    /// Passes on the first bytes that were read, whatever they are.
+    pub(crate) fn take_first(&mut self, bytes: usize) {
+        self.passed = bytes;
     }
 
     /// Writes until everything is written or the target takes no more.

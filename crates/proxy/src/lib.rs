@@ -33,5 +33,6 @@ mod thread;
 mod tunnel;
 mod visit;
 mod watch;
+mod websocket;
 
 pub use start::{Proxy, Settings, StartError, ThreadSetup};

@@ -1,9 +1,10 @@
 //! What a thread is told, kept until it looks: the newest table only, so nothing piles up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use traffic::Cell;
@@ -42,6 +43,8 @@ pub(crate) struct Orders {
     pub(crate) routing: Option<Arc<Routing>>,
     pub(crate) listening: Vec<Listening>,
     pub(crate) cut: BTreeSet<Cell>,
+    /// How long it is until an endpoint is cut.
+    pub(crate) parting: BTreeMap<Cell, Duration>,
     pub(crate) ending: Ending,
 }
 

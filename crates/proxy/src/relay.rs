@@ -48,6 +48,8 @@ pub(crate) enum End {
     ClientFault(Rejected),
     /// We ended it.
     Cut,
+    /// We ended a stream of events before its endpoint is cut.
+    Parted,
 }
 
 /// Whether anything moved.
@@ -96,6 +98,9 @@ impl<S: Stream> Relay<'_, S> {
         if self.client.watch.is_cut() {
             return Err(End::Cut);
         }
+        if self.client.watch.is_parting() && self.is_quiet_event_stream() {
+            return Err(End::Parted);
+        }
         let mut moved = Moved::No;
         loop {
             let up = self.move_up(context)?;
@@ -111,6 +116,22 @@ impl<S: Stream> Relay<'_, S> {
             Moved::No => {}
         }
         Ok(())
+    }
+
+    /// True in a stream of events all of which, as far as they came, are with the client. It
+    /// never ends by itself, and a client of it comes back wherever it was ended.
+    fn is_quiet_event_stream(&self) -> bool {
+        let is_event_stream = |kind: &[u8]| {
+            let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+            kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        };
+        self.is_begun
+            && self.down.is_flushed()
+            && self
+                .response
+                .fields()
+                .first("content-type")
+                .is_some_and(is_event_stream)
     }
 
     /// How long nothing may move.

@@ -116,6 +116,15 @@ impl Proxy {
         self.order(|orders| orders.listening.push(Listening::Remove(address)));
     }
 
+    /// Says that an endpoint will be cut in `left`. Tunnels and event streams there are ended
+    /// before, each at its own time in the last quarter, so that their clients do not all come
+    /// back at once; they are counted as cut. Said again, it changes nothing.
+    pub fn part(&self, cell: Cell, left: Duration) {
+        self.order(|orders| {
+            orders.parting.entry(cell).or_insert(left);
+        });
+    }
+
     /// Ends everything that is open at an endpoint, counted as cut: its drain limit is over.
     pub fn cut(&self, cell: Cell) {
         self.order(|orders| {

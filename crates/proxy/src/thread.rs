@@ -279,6 +279,9 @@ fn obey(thread: &Thread, listeners: &mut Listeners, orders: Orders) {
         .cut
         .into_iter()
         .for_each(|cell| thread.watches.cut(cell));
+    for (cell, left) in orders.parting {
+        thread.watches.part(cell, left, || thread.random());
+    }
     if orders.ending == Ending::Leaving {
         listeners.leave();
     }

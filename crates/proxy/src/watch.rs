@@ -15,6 +15,8 @@ use crate::clock::{micros, now_micros};
 /// How often deadlines are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 const NEVER: u64 = u64::MAX;
+/// The longest time that is kept free for the answers to goodbyes.
+const FAREWELL_MICROS: u64 = 1_000_000;
 
 /// All connections of a thread.
 #[derive(Debug, Default)]
@@ -37,6 +39,8 @@ struct Lists {
     free: Vec<usize>,
     /// Those that are woken at each tick.
     ticked: Vec<usize>,
+    /// When which of them is told to say goodbye.
+    partings: Vec<(u64, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -47,8 +51,19 @@ struct Entry {
     cut: bool,
     /// Set when it is to close, as long as no request has come.
     leaves: bool,
+    /// Whether it is to say goodbye to its endpoint.
+    parting: Parting,
     /// Smaller for those that have had no request for longer.
     turn: u64,
+}
+
+/// Whether a connection is to say goodbye to the endpoint that it has a request at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Parting {
+    #[default]
+    No,
+    Planned,
+    Now,
 }
 
 /// What a connection is doing, as far as others ask.
@@ -102,6 +117,38 @@ impl Watches {
             }
         }
         lists.ticked.iter().for_each(|&at| lists.entries[at].wake());
+        drop(lists);
+        self.part_due(now);
+    }
+
+    /// Tells those to say goodbye whose time has come.
+    fn part_due(&self, now: u64) {
+        let lists = &mut *self.lists.borrow_mut();
+        lists.partings.retain(|&(due, at)| {
+            if due <= now {
+                lists.entries[at].parting = Parting::Now;
+                lists.entries[at].wake();
+            }
+            due > now
+        });
+    }
+
+    /// Has every connection at an endpoint say goodbye within the last quarter of `left`, each
+    /// at its own time: `random` says which. One that has its time already keeps it.
+    pub(crate) fn part(&self, cell: Cell, left: Duration, random: impl Fn() -> u64) {
+        let left = micros(left);
+        let begin = self.coarse_micros().saturating_add(left / 4 * 3);
+        // The rest is for the answers to the last goodbyes.
+        let answers = (left / 16).min(FAREWELL_MICROS);
+        let spread = (left / 4).saturating_sub(answers).max(1);
+        let lists = &mut *self.lists.borrow_mut();
+        for (at, entry) in lists.entries.iter_mut().enumerate() {
+            if entry.state == State::At(cell) && entry.parting == Parting::No {
+                entry.parting = Parting::Planned;
+                let due = begin.saturating_add(random() % spread);
+                lists.partings.push((due, at));
+            }
+        }
     }
 
     /// Wakes every connection in a state.
@@ -239,7 +286,8 @@ impl Watch {
 
     /// Says what the connection is doing.
     pub(crate) fn set_state(&self, state: State) {
-        let entry = &mut self.watches.lists.borrow_mut().entries[self.at];
+        let lists = &mut *self.watches.lists.borrow_mut();
+        let entry = &mut lists.entries[self.at];
         self.watches.account(Some(entry.state), Some(state));
         entry.state = state;
         entry.cut = false;
@@ -247,11 +295,19 @@ impl Watch {
             Some(_) => entry.turn = self.watches.next_turn(),
             None => self.watches.left(entry),
         }
+        if std::mem::take(&mut entry.parting) != Parting::No {
+            lists.partings.retain(|&(_, at)| at != self.at);
+        }
     }
 
     /// True once the connection is to close, as long as no request has come.
     pub(crate) fn leaves(&self) -> bool {
         self.watches.lists.borrow().entries[self.at].leaves
+    }
+
+    /// True once it is time to say goodbye to the endpoint that the connection is at.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.watches.lists.borrow().entries[self.at].parting == Parting::Now
     }
 
     /// What the connection is doing.
@@ -273,6 +329,70 @@ impl Drop for Watch {
         self.watches.account(Some(entry.state), None);
         lists.deadlines[self.at] = NEVER;
         lists.ticked.retain(|&at| at != self.at);
+        lists.partings.retain(|&(_, at)| at != self.at);
         lists.free.push(self.at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goodbyes_are_spread_over_the_last_quarter() {
+        let watches = Rc::new(Watches::default());
+        let there: Vec<Watch> = (0..50).map(|_| Watch::new(&watches)).collect();
+        let elsewhere = Watch::new(&watches);
+        for watch in &there {
+            watch.set_state(State::At(Cell(1)));
+        }
+        elsewhere.set_state(State::At(Cell(2)));
+        let seed = Local::new(0_u64);
+        let random = || {
+            seed.set(seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+            seed.get()
+        };
+        watches.part(Cell(1), Duration::from_secs(20), random);
+        watches.part(Cell(1), Duration::from_secs(1), random);
+        let mut due: Vec<u64> = watches
+            .lists
+            .borrow()
+            .partings
+            .iter()
+            .map(|one| one.0)
+            .collect();
+        due.sort_unstable();
+        assert_eq!(due.len(), 50, "each once");
+        assert!(due[0] >= 15_000_000 && due[49] < 19_000_000, "{due:?}");
+        let widest = due.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(widest < 1_000_000, "no crowd and no hole: {due:?}");
+        watches.part_due(due[24]);
+        let told = there.iter().filter(|watch| watch.is_parting());
+        assert_eq!(told.count(), 25);
+        drop(there);
+        assert!(watches.lists.borrow().partings.is_empty());
+        assert!(!elsewhere.is_parting());
+    }
+
+    #[test]
+    fn those_that_said_nothing_go_first_and_then_the_longest_idle() {
+        let watches = Rc::new(Watches::default());
+        let all: Vec<Watch> = (0..4).map(|_| Watch::new(&watches)).collect();
+        let context = Context::from_waker(Waker::noop());
+        for watch in &all {
+            watch.wake_me(&context);
+        }
+        let leaving = || all.iter().map(Watch::leaves).collect::<Vec<_>>();
+        all[0].set_state(State::Busy);
+        all[2].set_state(State::Idle);
+        all[1].set_state(State::Idle);
+        watches.let_go(2);
+        assert_eq!(leaving(), [false, false, true, true]);
+        all[2].set_state(State::Busy);
+        assert_eq!(watches.leaving(), 1, "a request came");
+        watches.let_go(9);
+        assert_eq!(leaving(), [false, true, false, true]);
+        drop(all);
+        assert_eq!((watches.leaving(), watches.unasked.get()), (0, 0));
     }
 }

@@ -190,6 +190,10 @@ impl Publisher for Publishing {
         self.0.publish(&table);
     }
 
+    fn part(&mut self, cell: Cell, left: Duration) {
+        self.0.part(cell, left);
+    }
+
     fn cut(&mut self, cell: Cell) {
         self.0.cut(cell);
     }

@@ -174,13 +174,20 @@ impl Shell {
             let place = self.engine.place(instance);
             place.map_or(0, |place| self.ledger.open(place.cell))
         };
-        let open = instances
+        let open: BTreeMap<_, _> = instances
             .into_iter()
             .map(|instance| {
                 let count = count(&instance);
                 (instance, count)
             })
             .collect();
+        let now = self.clock.now();
+        for (instance, _) in open.iter().filter(|(_, requests)| **requests > 0) {
+            let left = self.engine.drain_left(instance, now);
+            if let (Some(place), Some(left)) = (self.engine.place(instance), left) {
+                self.publisher.part(place.cell, left);
+            }
+        }
         self.queue.push_back(Event::Open(open));
     }
 

@@ -453,5 +453,7 @@ impl Publisher for FakePublisher {
         self.tables.lock().unwrap().push(table);
     }
 
+    fn part(&mut self, _: Cell, _: Duration) {}
+
     fn cut(&mut self, _: Cell) {}
 }

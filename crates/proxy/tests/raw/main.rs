@@ -9,6 +9,7 @@ mod cutover;
 mod endings;
 mod exact;
 mod forwarding;
+mod goodbyes;
 mod half_closed;
 mod killed;
 mod pauses;
