@@ -29,6 +29,7 @@ const TURNS_MAX: usize = 10_000;
 #[must_use]
 pub fn step(plan: &Plan, state: &State, seen: &Observation, now: Time) -> Decision {
     let view = View { plan, seen, now };
+    let had_ended = state.ended().is_some();
     let mut state = state.clone();
     let mut notes = Vec::new();
     let waiting_on = loop {
@@ -51,6 +52,10 @@ pub fn step(plan: &Plan, state: &State, seen: &Observation, now: Time) -> Decisi
             "deciding goes on and on: {state:?}"
         );
     };
+    if state.ended().is_some() && !had_ended {
+        // The last one is the end, which `ended` tells.
+        notes.pop();
+    }
     let limit = patience(plan, &waiting_on);
     match limit {
         Some(_) => state.stall.watch.run(now),

@@ -21,27 +21,12 @@ pub(crate) fn run(common: &Common, args: &Deploy, output: Output) -> Result<Exit
     request.force = args.force;
     request.supersede = args.supersede;
     request.prune = args.prune;
+    let superseded = match args.supersede {
+        true => follow::running(&api, &args.services)?,
+        false => Vec::new(),
+    };
     let deployed: Deployed = api.deploy(&request)?;
-    for gone in &deployed.gone {
-        output.note(format!(
-            "{gone} is gone from the file and was left running; stop it with --prune"
-        ));
-    }
-    for (service, release) in &deployed.releases {
-        if !deployed.rollouts.contains_key(service) {
-            output.text(format!(
-                "{service} is on {release} already: {}",
-                match args.force {
-                    true => "every instance is replaced by a fresh one",
-                    false => "nothing to do (--force replaces its instances)",
-                }
-            ));
-        }
-    }
-    let rollouts: Vec<RolloutId> = deployed.rollouts.values().copied().collect();
-    output.json_line(&serde_json::json!({
-        "type": "accepted", "rollouts": deployed.rollouts, "releases": deployed.releases, "gone": deployed.gone,
-    }));
+    tell(&deployed, args, output);
     if args.detach {
         for (service, rollout) in &deployed.rollouts {
             output.text(format!(
@@ -50,7 +35,36 @@ pub(crate) fn run(common: &Common, args: &Deploy, output: Output) -> Result<Exit
         }
         return Ok(Exit::Done);
     }
-    follow::until_receipts(&api, &rollouts, output)
+    let rollouts: Vec<RolloutId> = deployed.rollouts.values().copied().collect();
+    follow::until_receipts(&api, &rollouts, &superseded, output)
+}
+
+/// Says what was accepted, and what of it needs no rollout.
+fn tell(deployed: &Deployed, args: &Deploy, output: Output) {
+    for gone in &deployed.gone {
+        output.note(format!(
+            "{gone} is gone from the file and was left running; stop it with --prune"
+        ));
+    }
+    for pruned in &deployed.pruned {
+        output.text(format!(
+            "{pruned} is gone from the file: it is stopped and forgotten"
+        ));
+    }
+    for (service, release) in &deployed.releases {
+        if !deployed.rollouts.contains_key(service) {
+            let what = match (deployed.started.contains(service), args.force) {
+                (true, _) => "it was stopped and is started again",
+                (false, true) => "every instance is replaced by a fresh one",
+                (false, false) => "nothing to do (--force replaces its instances)",
+            };
+            output.text(format!("{service} is on {release} already: {what}"));
+        }
+    }
+    output.json_line(&serde_json::json!({
+        "type": "accepted", "rollouts": deployed.rollouts, "releases": deployed.releases,
+        "gone": deployed.gone, "pruned": deployed.pruned, "started": deployed.started,
+    }));
 }
 
 /// Says what a deploy would do.

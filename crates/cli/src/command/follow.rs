@@ -7,7 +7,7 @@ use control::api::{Explained, Note};
 use model::{Outcome, Receipt, RolloutId, WaitingOn};
 
 use crate::api::Api;
-use crate::args::{Common, Services};
+use crate::args::{Common, Name, Services};
 use crate::exit::{Exit, Trouble};
 use crate::live::Live;
 use crate::output::Output;
@@ -23,7 +23,7 @@ const CONTACT: Duration = Duration::from_secs(15);
 /// Shows the running rollouts until they end; at a gate it goes on watching.
 pub(crate) fn watch(common: &Common, args: &Services, output: Output) -> Result<Exit, Trouble> {
     let api = Api::of(common)?;
-    let rollouts = running(&api, args)?;
+    let rollouts = running(&api, &args.services)?;
     if rollouts.is_empty() {
         output.note("no rollout is running");
     }
@@ -33,20 +33,23 @@ pub(crate) fn watch(common: &Common, args: &Services, output: Output) -> Result<
 /// Waits for the running rollouts, or for those that ended while nobody watched.
 pub(crate) fn wait(common: &Common, args: &Services, output: Output) -> Result<Exit, Trouble> {
     let api = Api::of(common)?;
-    let mut rollouts = running(&api, args)?;
+    let mut rollouts = running(&api, &args.services)?;
     if rollouts.is_empty() {
-        rollouts = newest(&api, args)?;
+        rollouts = newest(&api, &args.services)?;
     }
     if rollouts.is_empty() {
         output.note("there was no rollout yet");
     }
-    until_receipts(&api, &rollouts, output)
+    until_receipts(&api, &rollouts, &[], output)
 }
 
 /// Watches until every one of `rollouts` has its receipt, or waits for a person and nobody is there.
+///
+/// The receipts of those that they supersede are shown, too; how those ended was asked for.
 pub(crate) fn until_receipts(
     api: &Api,
     rollouts: &[RolloutId],
+    superseded: &[RolloutId],
     output: Output,
 ) -> Result<Exit, Trouble> {
     let gate = if Live::possible(output) {
@@ -54,7 +57,12 @@ pub(crate) fn until_receipts(
     } else {
         AtGate::Leave
     };
-    Follower::new(api, rollouts, gate, output).run()
+    let mut follower = Follower::new(api, rollouts, gate, output);
+    if !rollouts.is_empty() {
+        follower.superseded = superseded.iter().copied().collect();
+        follower.left.extend(superseded);
+    }
+    follower.run()
 }
 
 /// What to do when a rollout waits for a person.
@@ -67,6 +75,7 @@ enum AtGate {
 struct Follower<'a> {
     api: &'a Api,
     left: BTreeSet<RolloutId>,
+    superseded: BTreeSet<RolloutId>,
     seen: i64,
     gate: AtGate,
     output: Output,
@@ -81,6 +90,7 @@ impl<'a> Follower<'a> {
         Self {
             api,
             left,
+            superseded: BTreeSet::new(),
             seen: 0,
             gate,
             output,
@@ -147,7 +157,13 @@ impl<'a> Follower<'a> {
     fn finish(&mut self, receipt: &Receipt, explained: &Explained) {
         self.live.clear();
         self.output.receipt(receipt);
-        let exit = exit_of(receipt);
+        let was_asked_for = receipt.outcome == Outcome::Superseded
+            && receipt.lost == Some(0)
+            && self.superseded.contains(&receipt.rollout);
+        let exit = match was_asked_for {
+            true => Exit::Done,
+            false => exit_of(receipt),
+        };
         if exit != Exit::Done
             && let Some(earlier) = self.trouble.replace(trouble_of(exit, receipt, explained))
         {
@@ -225,11 +241,12 @@ fn trouble_of(exit: Exit, receipt: &Receipt, explained: &Explained) -> Trouble {
     trouble
 }
 
-fn running(api: &Api, args: &Services) -> Result<Vec<RolloutId>, Trouble> {
+/// The rollouts of these services, or of all if none is named, that run or wait to.
+pub(crate) fn running(api: &Api, names: &[Name]) -> Result<Vec<RolloutId>, Trouble> {
     let services = api.status()?.engine.services;
     let wanted = services
         .into_iter()
-        .filter(|service| named(args, service.name.as_str()));
+        .filter(|service| named(names, service.name.as_str()));
     Ok(wanted
         .flat_map(|service| {
             [
@@ -241,16 +258,16 @@ fn running(api: &Api, args: &Services) -> Result<Vec<RolloutId>, Trouble> {
         .collect())
 }
 
-fn newest(api: &Api, args: &Services) -> Result<Vec<RolloutId>, Trouble> {
+fn newest(api: &Api, names: &[Name]) -> Result<Vec<RolloutId>, Trouble> {
     let services = api.status()?.engine.services;
     let wanted = services
         .into_iter()
-        .filter(|service| named(args, service.name.as_str()));
+        .filter(|service| named(names, service.name.as_str()));
     Ok(wanted
         .filter_map(|service| service.last.map(|last| last.rollout))
         .collect())
 }
 
-fn named(args: &Services, service: &str) -> bool {
-    args.services.is_empty() || args.services.iter().any(|name| name.0.as_str() == service)
+fn named(names: &[Name], service: &str) -> bool {
+    names.is_empty() || names.iter().any(|name| name.0.as_str() == service)
 }

@@ -97,7 +97,7 @@ pub(crate) fn rollback(common: &Common, args: &Rollback, output: Output) -> Resu
         ));
         return Ok(Exit::Done);
     }
-    follow::until_receipts(&api, &rollouts, output)
+    follow::until_receipts(&api, &rollouts, &[], output)
 }
 
 /// `drain`.

@@ -63,13 +63,15 @@ fn one(service: &PlannedService) -> String {
     if !service.stages.is_empty() {
         let memory = service
             .memory_bytes_peak
-            .map(|bytes| format!(", {} MiB of memory", bytes >> 20))
+            .map(|bytes| format!(", at most {} MiB of memory", bytes >> 20))
             .unwrap_or_default();
-        let _ = write!(
-            out,
-            "\n  at its peak {} instances{memory}",
-            service.instances_peak
-        );
+        let (peak, returning) = (service.instances_peak, service.instances_peak_returning);
+        let back = if returning > peak {
+            format!(", {returning} while it returns to {from} if it has to")
+        } else {
+            String::new()
+        };
+        let _ = write!(out, "\n  at its peak {peak} instances{back}{memory}");
     }
     for obstacle in &service.obstacles {
         let _ = write!(out, "\n  in the way: {obstacle}");

@@ -101,6 +101,34 @@ fn an_identical_deploy_does_nothing_unless_forced() {
 }
 
 #[test]
+fn a_stopped_service_is_started_again_and_one_that_is_gone_is_pruned_and_both_are_said() {
+    let project = Project::deployed("", "");
+    assert_eq!(project.run(&["stop", "web"]).code, 0);
+    project.until("stopped", |web| web["instances"] == serde_json::json!([]));
+    let said = project.redeploy(&[]);
+    assert_eq!(said.code, 0, "{}", said.errors);
+    let accepted = said.lines.iter().find(|line| line["type"] == "accepted");
+    assert_eq!(accepted.unwrap()["started"], serde_json::json!(["web"]));
+    project.until("running", |web| {
+        web["instances"].as_array().unwrap().len() == 2
+    });
+    let file = std::fs::read_to_string(project.stage.path("gapless.toml")).unwrap();
+    project
+        .stage
+        .write(&file.replace("service.web", "service.api"))
+        .unwrap();
+    let kept = project.redeploy(&[]);
+    assert!(
+        kept.errors
+            .contains("web is gone from the file and was left running")
+    );
+    let pruned = project.redeploy(&["--prune"]);
+    let accepted = pruned.lines.iter().find(|line| line["type"] == "accepted");
+    assert_eq!(accepted.unwrap()["pruned"], serde_json::json!(["web"]));
+    assert_eq!(project.web()["name"], "api");
+}
+
+#[test]
 fn equal_content_is_the_same_release_also_later() {
     let mut project = Project::deployed(r#"env = { LOOK = "old" }"#, "");
     assert_eq!(project.deploy(r#"env = { LOOK = "new" }"#, "", &[]).code, 0);

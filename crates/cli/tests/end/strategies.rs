@@ -149,10 +149,18 @@ fn a_second_deploy_is_refused_or_supersedes() {
     let done = project.deploy("", "", &["--supersede"]);
     client.stop_unharmed();
     assert_eq!(done.code, 0, "{}", done.errors);
-    assert!(
-        done.receipts()
-            .iter()
-            .all(|receipt| receipt.lost == Some(0))
+    // Both are told, in the order of their ends.
+    let told: Vec<_> = done
+        .receipts()
+        .iter()
+        .map(|one| (one.outcome, one.lost))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (model::Outcome::Superseded, Some(0)),
+            (model::Outcome::Completed, Some(0))
+        ]
     );
     let outcomes: Vec<String> = project.run(&["history"]).first()["rollouts"]
         .as_array()

@@ -31,6 +31,14 @@ pub struct Deployed {
     /// Services that run but are gone from the file, and were left running.
     #[schema(value_type = Vec<String>)]
     pub gone: Vec<ServiceName>,
+    /// Services that are gone from the file and were stopped and forgotten, as was asked.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub pruned: Vec<ServiceName>,
+    /// Services that a person had stopped and that run again, on the release they were on.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub started: Vec<ServiceName>,
 }
 
 /// The answer to a stored artefact.

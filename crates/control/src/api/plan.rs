@@ -36,6 +36,8 @@ pub struct PlannedService {
     pub strategy: String,
     /// The most instances that run at the same time.
     pub instances_peak: u32,
+    /// The same while it returns to the old release, should it have to.
+    pub instances_peak_returning: u32,
     /// The most memory that they may take, when the release is limited.
     pub memory_bytes_peak: Option<u64>,
     /// What would happen, one after the other.

@@ -127,33 +127,41 @@ impl Shell {
                 force: request.force,
             });
         }
+        let (gone, pruned) = match request.prune {
+            true => (Vec::new(), wanted.gone),
+            false => (wanted.gone, Vec::new()),
+        };
         let deploy = Deploy {
             http: project.server.http,
             ports: project.server.ports,
             peers: project.server.peers.clone(),
             services,
-            prune: if request.prune {
-                wanted.gone.clone()
-            } else {
-                Vec::new()
-            },
+            prune: pruned.clone(),
             supersede: request.supersede,
         };
         self.remember_accepted(project)?;
         let ids = releases
-            .into_iter()
-            .map(|(name, release)| (name, release.id));
+            .iter()
+            .map(|(name, release)| (name.clone(), release.id));
         let answer = Deployed {
             v: VERSION,
             rollouts: BTreeMap::new(),
             releases: ids.collect::<BTreeMap<ServiceName, ReleaseId>>(),
-            gone: if request.prune {
-                Vec::new()
-            } else {
-                wanted.gone
-            },
+            gone,
+            pruned,
+            started: self.stopped_on(&releases),
         };
         Ok((deploy, answer))
+    }
+
+    /// Services that a person stopped on just these releases.
+    fn stopped_on(&self, releases: &BTreeMap<ServiceName, Release>) -> Vec<ServiceName> {
+        let status = self.engine.status(self.clock.now());
+        let stopped = status.services.into_iter().filter(|service| {
+            let wanted = releases.get(&service.name).map(|release| release.id);
+            service.stopped && wanted.is_some() && service.active == wanted
+        });
+        stopped.map(|service| service.name).collect()
     }
 
     fn internal(

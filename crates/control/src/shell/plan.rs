@@ -69,8 +69,10 @@ impl Shell {
             Some(_) => PlannedChange::New,
         };
         let old = from.and_then(|from| self.engine.release(name, from));
-        let (stages, peak) = match change {
-            PlannedChange::None | PlannedChange::PolicyOnly => (Vec::new(), plan.from_replicas),
+        let (stages, (peak, returning)) = match change {
+            PlannedChange::None | PlannedChange::PolicyOnly => {
+                (Vec::new(), (plan.from_replicas, plan.from_replicas))
+            }
             PlannedChange::First | PlannedChange::New | PlannedChange::Known => staged(&plan),
         };
         let memory = release.and_then(|release| release.spec.limits.memory_bytes_max);
@@ -85,7 +87,9 @@ impl Shell {
             },
             strategy: strategy_name(&plan).to_owned(),
             instances_peak: peak,
-            memory_bytes_peak: memory.map(|bytes| bytes.saturating_mul(u64::from(peak))),
+            instances_peak_returning: returning,
+            memory_bytes_peak: memory
+                .map(|bytes| bytes.saturating_mul(u64::from(peak.max(returning)))),
             stages,
             obstacles: now.into_iter().filter_map(busy).collect(),
         }
@@ -134,15 +138,16 @@ fn plan_of(service: &Service, now: Option<&ServiceStatus>, release: Option<&Rele
     }
 }
 
-fn staged(plan: &Plan) -> (Vec<PlanStage>, u32) {
+/// The stages, and the most instances on the way and on the way back.
+fn staged(plan: &Plan) -> (Vec<PlanStage>, (u32, u32)) {
     let preview = preview(plan);
     let stage = |stage: rollout::Stage| PlanStage {
         what: stage.what,
         instances_peak: stage.instances_max,
         share: stage.share.basis_points(),
     };
-    let peak = preview.instances_max.max(preview.instances_max_returning);
-    (preview.stages.into_iter().map(stage).collect(), peak)
+    let peaks = (preview.instances_max, preview.instances_max_returning);
+    (preview.stages.into_iter().map(stage).collect(), peaks)
 }
 
 fn busy(now: &ServiceStatus) -> Option<String> {
