@@ -75,9 +75,9 @@ pub(crate) enum Command {
     /// List past rollouts, the newest first
     History(History),
     /// Print the account of a rollout
-    Receipt(RolloutNumber),
+    Receipt(OneRollout),
     /// Say why a rollout did what it did, or what it waits for
-    Why(WhyRollout),
+    Why(OneRollout),
     /// Show what the instances wrote
     Logs(Logs),
     /// Keep the values of secrets
@@ -193,14 +193,14 @@ pub(crate) struct Deploy {
 /// One service.
 #[derive(Debug, Args)]
 pub(crate) struct Service {
-    /// The service; may be left out when there is only one
+    /// The service; may be left out when there is only one, or only one with a rollout
     pub(crate) service: Option<Name>,
 }
 
 /// Options of `promote`.
 #[derive(Debug, Args)]
 pub(crate) struct Promote {
-    /// The service; may be left out when there is only one
+    /// The service; may be left out when there is only one, or only one with a rollout
     pub(crate) service: Option<Name>,
     /// End all waits that follow, too; never a gate, a failed check or missing capacity
     #[arg(long)]
@@ -242,16 +242,9 @@ pub(crate) struct History {
     pub(crate) limit: u32,
 }
 
-/// One rollout.
-#[derive(Debug, Args)]
-pub(crate) struct RolloutNumber {
-    /// Its number
-    pub(crate) id: u64,
-}
-
 /// One rollout, or the newest.
 #[derive(Debug, Args)]
-pub(crate) struct WhyRollout {
+pub(crate) struct OneRollout {
     /// Its number; by default the newest
     pub(crate) id: Option<u64>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use fleet::InstanceView;
-use model::{Audience, ReleaseId, Revision, ServiceName, Share, Strategy};
+use model::{Audience, Reach, ReleaseId, Revision, ServiceName, Share, Strategy};
 use traffic::{
     Candidate, Cell, Endpoint, HostPattern, Listener, Paused, Route, ServiceTable, Table,
 };
@@ -138,14 +138,14 @@ fn audiences(service: &Service) -> Vec<Audience> {
 
 fn public_routes(service: &Service, index: usize) -> Vec<Route> {
     let policy = &service.policy;
-    let mut hosts: Vec<(HostPattern, Option<ReleaseId>)> = policy
-        .hosts
-        .iter()
-        .map(|host| (pattern(host), None))
-        .collect();
-    if hosts.is_empty() {
-        hosts.push((HostPattern::Any, None));
-    }
+    let named = policy.hosts.iter().map(|host| pattern(host));
+    let own: Vec<HostPattern> = match policy.reach {
+        Reach::Internal => Vec::new(),
+        Reach::Public if policy.hosts.is_empty() => vec![HostPattern::Any],
+        Reach::Public => named.collect(),
+    };
+    let mut hosts: Vec<(HostPattern, Option<ReleaseId>)> =
+        own.into_iter().map(|host| (host, None)).collect();
     hosts.extend(preview(service));
     let all = ["/".to_owned()];
     let paths = if policy.paths.is_empty() {

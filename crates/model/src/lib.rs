@@ -23,7 +23,7 @@ pub use network::{Network, NetworkError, Peers};
 pub use outcome::{JobKind, Outcome, RolloutKind};
 pub use policy::{
     Affinity, Audience, AudienceValue, Blue, Check, Count, Limit, Metric, OnFail, OnNoData, Policy,
-    ProxyLimits, RolloutPolicy, Step, Strategy,
+    ProxyLimits, Reach, RolloutPolicy, Step, Strategy,
 };
 pub use receipt::{
     Balance, ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, PausedRequests, Receipt,

@@ -15,6 +15,9 @@ pub struct Policy {
     pub hosts: Vec<String>,
     /// Path prefixes that lead here, by whole segments; empty: any path.
     pub paths: Vec<String>,
+    /// Whose requests lead here at all.
+    #[serde(default)]
+    pub reach: Reach,
     /// Services whose rollout of the same deploy must have ended before this one begins.
     pub after: Vec<ServiceName>,
     /// Whether it is promoted and aborted together with the other lockstep services of a deploy.
@@ -23,6 +26,17 @@ pub struct Policy {
     pub limits: ProxyLimits,
     /// How a new release is rolled out.
     pub rollout: RolloutPolicy,
+}
+
+/// Whose requests lead to a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// Everybody's, by host and path.
+    #[default]
+    Public,
+    /// Those of the project's other services only, by its own address.
+    Internal,
 }
 
 /// Bounds of the proxy for one service.

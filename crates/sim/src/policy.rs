@@ -126,6 +126,7 @@ pub(crate) fn draft(rng: &mut Rng, service: &ServiceSetup) -> Draft {
             },
             hosts: Vec::new(),
             paths: Vec::new(),
+            reach: model::Reach::Public,
             after: service.after.clone(),
             lockstep: service.lockstep,
             limits: ProxyLimits::default(),

@@ -6,7 +6,7 @@ use control::api::{Explained, History as Past};
 use model::Receipt;
 
 use crate::api::Api;
-use crate::args::{Common, History, RolloutNumber, Services, WhyRollout};
+use crate::args::{Common, History, OneRollout, Services};
 use crate::exit::{Exit, Trouble};
 use crate::output::Output;
 use crate::render;
@@ -52,31 +52,28 @@ pub(crate) fn history(common: &Common, args: &History, output: Output) -> Result
 }
 
 /// The account of one rollout.
-pub(crate) fn receipt(
-    common: &Common,
-    args: &RolloutNumber,
-    output: Output,
-) -> Result<Exit, Trouble> {
+pub(crate) fn receipt(common: &Common, args: &OneRollout, output: Output) -> Result<Exit, Trouble> {
     let api = Api::of(common)?;
-    let receipt: Receipt = api.get(&format!("/v1/receipts/{}", args.id))?;
+    let id = chosen(&api, args)?;
+    let receipt: Receipt = api.get(&format!("/v1/receipts/{id}"))?;
     output.receipt(&receipt);
     Ok(Exit::Done)
 }
 
 /// Why a rollout did what it did.
-pub(crate) fn why(common: &Common, args: &WhyRollout, output: Output) -> Result<Exit, Trouble> {
+pub(crate) fn why(common: &Common, args: &OneRollout, output: Output) -> Result<Exit, Trouble> {
     let api = Api::of(common)?;
-    let id = match args.id {
-        Some(id) => id,
-        None => newest(&api)?,
-    };
+    let id = chosen(&api, args)?;
     let explained: Explained = api.get(&format!("/v1/rollouts/{id}"))?;
     output.json_line(&explained);
     output.text(render::why::text(&explained));
     Ok(Exit::Done)
 }
 
-fn newest(api: &Api) -> Result<u64, Trouble> {
+fn chosen(api: &Api, args: &OneRollout) -> Result<u64, Trouble> {
+    if let Some(id) = args.id {
+        return Ok(id);
+    }
     let past: Past = api.get("/v1/history?limit=1")?;
     let newest = past.rollouts.first().map(|one| one.rollout.0);
     newest.ok_or_else(|| {

@@ -129,6 +129,39 @@ fn a_stopped_service_is_started_again_and_one_that_is_gone_is_pruned_and_both_ar
 }
 
 #[test]
+fn an_internal_service_is_reached_by_the_others_alone() {
+    let mut project = Project::deployed("", "");
+    project.write("internal = true", "");
+    let file = std::fs::read_to_string(project.stage.path("gapless.toml")).unwrap();
+    let shop = file[file.find("[service.web]").unwrap()..]
+        .replace("service.web", "service.shop")
+        .replace("internal = true", "hosts = [\"shop.example.com\"]");
+    project.stage.write(&format!("{file}\n{shop}")).unwrap();
+    let said = project.redeploy(&[]);
+    assert_eq!(said.code, 0, "{}", said.errors);
+    let answer = project.ask("/", "");
+    assert!(
+        answer.starts_with("HTTP/1.1 404") && answer.contains("no_route"),
+        "{answer}"
+    );
+    let status = project.run(&["status"]).first();
+    let shop = status["engine"]["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|service| service["name"] == "shop")
+        .unwrap();
+    let port = shop["instances"][0]["port"].as_u64().unwrap();
+    let environment = crate::project::environment(port);
+    let address = environment
+        .iter()
+        .find_map(|pair| pair.strip_prefix("GAPLESS_URL_WEB=http://"))
+        .unwrap();
+    project.address = address.parse().unwrap();
+    assert!(project.ask("/", "").contains("v2 received"));
+}
+
+#[test]
 fn equal_content_is_the_same_release_also_later() {
     let mut project = Project::deployed(r#"env = { LOOK = "old" }"#, "");
     assert_eq!(project.deploy(r#"env = { LOOK = "new" }"#, "", &[]).code, 0);

@@ -151,7 +151,7 @@ fn a_crashed_instance_is_replaced_and_the_others_serve_on() {
     let web = project.web();
     let port = web["instances"][0]["port"].as_u64().unwrap();
     let serial = web["instances"][0]["instance"]["serial"].clone();
-    kill_listener(port);
+    crate::project::kill_program(port);
     project.until("the crashed one replaced", |web| {
         let instances = web["instances"].as_array().unwrap();
         let ready = instances
@@ -164,24 +164,4 @@ fn a_crashed_instance_is_replaced_and_the_others_serve_on() {
                 .all(|one| one["instance"]["serial"] != serial)
     });
     assert!(project.ask("/", "").contains("v1 received"));
-}
-
-/// Kills the program that listens on a port of the test's own project.
-fn kill_listener(port: u64) {
-    let wanted = format!("PORT={port}");
-    for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
-        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let named = environ
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == wanted.as_bytes());
-        let pid = entry
-            .file_name()
-            .to_string_lossy()
-            .parse::<i32>()
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        if let (true, Some(pid)) = (named, pid) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
 }

@@ -242,3 +242,32 @@ impl Client {
         tally
     }
 }
+
+/// Kills the program that was given a port of the test's own project.
+pub(crate) fn kill_program(port: u64) {
+    for (pid, _) in programs(port) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// The environment of the program that was given a port of the test's own project.
+pub(crate) fn environment(port: u64) -> Vec<String> {
+    let (_, environment) = programs(port).into_iter().next().unwrap();
+    environment
+}
+
+fn programs(port: u64) -> Vec<(rustix::process::Pid, Vec<String>)> {
+    let wanted = format!("PORT={port}");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&environ);
+        let environment: Vec<String> = text.split('\0').map(str::to_owned).collect();
+        let pid = entry.file_name().to_string_lossy().parse().ok();
+        let pid = pid.and_then(rustix::process::Pid::from_raw);
+        if let (true, Some(pid)) = (environment.contains(&wanted), pid) {
+            found.push((pid, environment));
+        }
+    }
+    found
+}

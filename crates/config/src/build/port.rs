@@ -16,6 +16,7 @@ pub(super) fn check(
     services: &[(ServiceName, Table)],
     mistakes: &mut Mistakes<'_>,
 ) {
+    check_listener(server, mistakes);
     check_enough(server, services, mistakes);
     let mut taken: BTreeMap<u16, (&ServiceName, Span)> = BTreeMap::new();
     for (name, table) in services {
@@ -32,6 +33,28 @@ pub(super) fn check(
         } else {
             taken.insert(port, (name, span));
         }
+    }
+}
+
+/// Refuses to assign the port that the server itself listens on.
+fn check_listener(server: &Table, mistakes: &mut Mistakes<'_>) {
+    let http: SocketAddr = server.value("http");
+    let (begin, end): (u16, u16) = server.value("ports");
+    let are_sound = server.is_sound("http") && server.is_sound("ports");
+    if are_sound && (begin..=end).contains(&http.port()) {
+        let message = format!(
+            "the server itself listens on port {}, which is one of those that are assigned: {begin}-{end}",
+            http.port()
+        );
+        let (wrong, other) = match server.is_written("http") {
+            true => ("http", "ports"),
+            false => ("ports", "http"),
+        };
+        let mut mistake = Mistake::new(server.span(wrong), message).hint("choose another port");
+        if server.is_written(other) {
+            mistake = mistake.related(server.span(other), "assigned from here");
+        }
+        mistakes.add(mistake);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use model::{Port, ServiceName};
+use model::{Port, Reach, ServiceName};
 
-use super::service::port;
+use super::service::{port, reach};
 use crate::diagnostic::{Mistake, Mistakes, Span};
 use crate::value::{Item, Table, Value};
 
@@ -18,11 +18,13 @@ type Part = (String, Span);
 pub(super) fn check(services: &[(ServiceName, Table)], mistakes: &mut Mistakes<'_>) {
     for (_, table) in services {
         refuse_empty(table, mistakes);
+        refuse_internal(table, mistakes);
     }
     let mut taken: BTreeMap<(String, String), (&ServiceName, Span)> = BTreeMap::new();
     let mut hosts: BTreeMap<String, Span> = BTreeMap::new();
     for (name, table) in services {
-        if port(table) == Port::None || !table.is_sound("hosts") || !table.is_sound("paths") {
+        let is_public = port(table) != Port::None && reach(table) == Reach::Public;
+        if !is_public || !table.is_sound("hosts") || !table.is_sound("paths") {
             continue;
         }
         let mut reported: Vec<&ServiceName> = Vec::new();
@@ -54,6 +56,17 @@ fn refuse_empty(table: &Table, mistakes: &mut Mistakes<'_>) {
         if items.is_some_and(<[_]>::is_empty) {
             let mistake = Mistake::new(table.span(key), format!("`{key}` is an empty list"));
             mistakes.add(mistake.hint(format!("leave it out for {any}")));
+        }
+    }
+}
+
+/// Refuses hosts and paths of a service that nobody outside reaches.
+fn refuse_internal(table: &Table, mistakes: &mut Mistakes<'_>) {
+    for key in ["hosts", "paths"] {
+        if reach(table) == Reach::Internal && table.is_written(key) {
+            let message = format!("`{key}` leads nowhere in a service that is internal");
+            let mistake = Mistake::new(table.key_span(key), message);
+            mistakes.add(mistake.related(table.span("internal"), "made internal here"));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Limits, Policy, Port, ProxyLimits, ReleaseTemplate, Service, ServiceName, Stop};
+use model::{
+    Limits, Policy, Port, ProxyLimits, Reach, ReleaseTemplate, Service, ServiceName, Stop,
+};
 
 use super::command::{Env, Given, argv};
 use super::{health, number, rollout};
@@ -41,6 +43,7 @@ pub(super) fn build(
             replicas: number(table, "replicas"),
             hosts: texts(table, "hosts"),
             paths: texts(table, "paths"),
+            reach: reach(table),
             after: after(table),
             lockstep: table.value("lockstep"),
             limits: proxy_limits(table.value("proxy")),
@@ -69,6 +72,14 @@ fn template(table: &Table, env: &Env<'_>, mistakes: &mut Mistakes<'_>) -> Option
 /// The port; an assigned one where the key is absent or wrong.
 pub(super) fn port(table: &Table) -> Port {
     table.get("port").unwrap_or(Port::Assigned)
+}
+
+/// Whose requests lead to the service.
+pub(super) fn reach(table: &Table) -> Reach {
+    match table.value("internal") {
+        true => Reach::Internal,
+        false => Reach::Public,
+    }
 }
 
 /// The texts of a list; empty where it is absent or wrong.

@@ -50,6 +50,13 @@ pub(crate) const SERVICE: Section = Section {
         .optional("any path")
         .traffic(),
         Field::new(
+            "internal",
+            Kind::Flag,
+            "Whether only the project's other services reach it, at their GAPLESS_URL_NAME.",
+        )
+        .default("false")
+        .traffic(),
+        Field::new(
             "health",
             Kind::Table(&HEALTH),
             "How it is found out that an instance is ready and stays so; required with a port.",

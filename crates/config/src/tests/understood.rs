@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{
     Affinity, Argv, Audience, AudienceValue, Blue, Check, Count, Health, Limit, Limits, Metric,
-    OnFail, OnNoData, Port, Probe, ProxyLimits, Service, Share, Step, Stop, Strategy,
+    OnFail, OnNoData, Port, Probe, ProxyLimits, Reach, Service, Share, Step, Stop, Strategy,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -142,6 +142,9 @@ fn every_key_of_a_service_is_taken_over() {
         ["api", "worker"]
     );
     assert!(policy.lockstep);
+    assert_eq!(policy.reach, Reach::Public);
+    let docs = service(EVERYTHING, "docs").policy;
+    assert_eq!(docs.reach, Reach::Internal);
     let limits = ProxyLimits {
         body_bytes_max: 64_000_000,
         wait_ready: Duration::from_secs(5),

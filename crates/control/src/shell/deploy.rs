@@ -23,6 +23,8 @@ pub(super) struct Accepted {
     pub(super) project: String,
     pub(super) http: SocketAddr,
     pub(super) keep_releases: u32,
+    #[serde(default)]
+    pub(super) ports: Option<(u16, u16)>,
 }
 
 const ACCEPTED: &str = "accepted";
@@ -209,8 +211,9 @@ impl Shell {
             project: project.name.clone(),
             http: project.server.http,
             keep_releases: project.server.keep_releases,
+            ports: Some(project.server.ports),
         };
-        let text = serde_json::to_string(&accepted).expect("two texts and a number");
+        let text = serde_json::to_string(&accepted).expect("texts and numbers");
         if self.store.meta(ACCEPTED).ok().flatten().as_ref() == Some(&text) {
             return Ok(());
         }

@@ -23,9 +23,32 @@ impl Shell {
             self.threads_fact(),
             self.audit_fact(),
             self.logs_fact(),
+            self.ports_fact(),
             fact("metrics", FactLevel::Good, self.metric_source(), None),
         ];
         DoctorFacts { v: VERSION, facts }
+    }
+
+    /// A port that the kernel gave to somebody's outgoing connection is no port for an instance:
+    /// another one is tried then, which takes time.
+    fn ports_fact(&self) -> DoctorFact {
+        let Some((first, last)) = self.accepted().and_then(|accepted| accepted.ports) else {
+            return fact("ports", FactLevel::Good, "no deploy has come yet", None);
+        };
+        let seen = format!("instances get {first}-{last}");
+        let ephemeral = runtime::ports::ephemeral_range();
+        match ephemeral.map(std::ops::RangeInclusive::into_inner) {
+            Ok((from, to)) if first <= to && from <= last => fact(
+                "ports",
+                FactLevel::Warning,
+                format!("{seen}, of which the kernel gives {from}-{to} to outgoing connections"),
+                Some(
+                    "set other `ports` under [server], or keep them free with \
+                     `sysctl net.ipv4.ip_local_reserved_ports`",
+                ),
+            ),
+            Ok(_) | Err(_) => fact("ports", FactLevel::Good, seen, None),
+        }
     }
 
     fn journal_fact(&self) -> DoctorFact {

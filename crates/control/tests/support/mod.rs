@@ -173,6 +173,7 @@ pub(crate) fn service(env: &str) -> Service {
             replicas: 1,
             hosts: Vec::new(),
             paths: Vec::new(),
+            reach: model::Reach::Public,
             after: Vec::new(),
             lockstep: false,
             limits: ProxyLimits::default(),

@@ -26,7 +26,7 @@ fn a_wrong_value_has_no_further_consequences() {
         ("port = false", "port = \"no\""),
         ("health = { tcp = true }", "health = 1"),
         ("affinity = \"header:X-User\"", "affinity = 1"),
-        ("hosts = [\"docs.example.com\"]", "hosts = [\"é\"]"),
+        ("hosts = [\"old.example.com\"]", "hosts = [\"é\"]"),
         ("checks = [", "min_ready = 1\nchecks = ["),
     ] {
         let text = EVERYTHING

@@ -57,6 +57,14 @@ fn addresses_and_ports_of_the_server_are_checked() {
             "http = \"localhost:80\"",
             "`http` cannot be \"localhost:80\"",
         ),
+        (
+            "http = \"0.0.0.0:25000\"",
+            "the server itself listens on port 25000, which is one of those that are assigned: 20000-29999",
+        ),
+        (
+            "ports = \"8000-9000\"",
+            "the server itself listens on port 8080, which is one of those that are assigned: 8000-9000",
+        ),
         ("ports = \"300-200\"", "`ports` cannot be \"300-200\""),
         ("keep_releases = 0", "`keep_releases` cannot be 0"),
     ] {

@@ -53,6 +53,10 @@ fn routes_keep_their_form() {
         ),
         ("hosts = [1]", "`hosts` cannot be 1"),
         ("hosts = []", "`hosts` is an empty list"),
+        (
+            "internal = true\nhosts = [\"a.com\"]",
+            "`hosts` leads nowhere in a service that is internal",
+        ),
         ("paths = []", "`paths` is an empty list"),
         ("paths = [\"api\"]", "`paths` cannot be \"api\""),
         ("paths = [\"/a/../b\"]", "`paths` cannot be \"/a/../b\""),
