@@ -49,9 +49,17 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Trouble> {
-        self.client
-            .post(path, body, None)
-            .map_err(|error| self.trouble(error))
+        let begin = Instant::now();
+        loop {
+            match self.client.post(path, body, None) {
+                Ok(answer) => return Ok(answer),
+                // Nothing was done: a worker is being replaced.
+                Err(error) if is_undone(&error) && begin.elapsed() < CONTACT => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(self.trouble(error)),
+            }
+        }
     }
 
     pub(crate) fn put_bytes<T: DeserializeOwned>(
@@ -185,10 +193,22 @@ impl Api {
     }
 }
 
+/// Whether the request was surely not carried out although a server is there.
+fn is_undone(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused(error) => error.code == Code::Moved,
+        ClientError::Unreachable { .. }
+        | ClientError::Lost(_)
+        | ClientError::Malformed(_)
+        | ClientError::Source(_) => false,
+    }
+}
+
 fn refused(error: ApiError) -> Trouble {
     let exit = match error.code {
         Code::Invalid | Code::TooLarge | Code::NotFound => Exit::Usage,
         Code::Locked => Exit::Locked,
+        Code::Moved => Exit::LostContact,
         Code::Forbidden | Code::Refused | Code::Unavailable | Code::Internal => Exit::Failed,
     };
     Trouble {

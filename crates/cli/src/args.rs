@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Stop(Service),
     /// Hold a service's new requests for a while, at most 60s; open ones go on
     Pause(Pause),
+    /// Replace the running server by another version of itself, without losing a request
+    Upgrade(Upgrade),
     /// Work on the configuration
     #[command(subcommand)]
     Config(Config),
@@ -137,6 +139,14 @@ pub(crate) struct Server {
     /// Let instances run as uid 0
     #[arg(long)]
     pub(crate) allow_root_instances: bool,
+}
+
+/// Options of `upgrade`.
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// The new binary; by default what is at the path of the running one now
+    #[arg(long, value_name = "PATH")]
+    pub(crate) binary: Option<PathBuf>,
 }
 
 /// Options of the hidden `worker`.

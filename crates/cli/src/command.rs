@@ -12,6 +12,7 @@ mod look;
 mod secret;
 mod server;
 mod steer;
+mod upgrade;
 mod worker;
 
 use crate::args::{Cli, Command};
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Trouble> {
         Command::Restart(args) => steer::plain(common, args, "restart", output),
         Command::Stop(args) => steer::plain(common, args, "stop", output),
         Command::Pause(args) => steer::pause(common, args, output),
+        Command::Upgrade(args) => upgrade::run(common, args, output),
         Command::Config(args) => config::run(common, args, output),
         Command::Api => Ok(describe::api(output)),
         Command::Completion(args) => Ok(describe::completion(args, output)),

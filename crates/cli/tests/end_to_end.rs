@@ -18,3 +18,5 @@ mod refusals;
 mod secrets;
 #[path = "end/strategies.rs"]
 mod strategies;
+#[path = "end/upgrades.rs"]
+mod upgrades;

@@ -11,7 +11,7 @@ use tokio::sync::{RwLock, broadcast, mpsc, oneshot, watch};
 
 use crate::api::{
     Accepted, AuditList, Code, DeployRequest, Deployed, DoctorFacts, Explained, Failure, History,
-    Planned, ReleaseList, StatusAnswer,
+    Planned, ReleaseList, StatusAnswer, UpgradeView,
 };
 use crate::shell::{Intake, Message, Shell};
 use crate::store::EventRow;
@@ -185,6 +185,29 @@ impl Handle {
         Self::answered(answer).await?
     }
 
+    /// Replaces the server by another binary, or by the one that is at the same path now.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Refused`] when it does not begin.
+    pub async fn upgrade(
+        &self,
+        program: Option<String>,
+        actor: String,
+    ) -> Result<UpgradeView, Failure> {
+        self.ask(move |shell| shell.upgrade(program.as_deref(), &actor))
+            .await?
+    }
+
+    /// Notes how an upgrade ended that was told while nobody had control.
+    ///
+    /// # Errors
+    ///
+    /// When control has ended.
+    pub async fn upgraded(&self, outcome: supervisor::UpgradeOutcome) -> Result<(), Failure> {
+        self.ask(move |shell| shell.upgraded(outcome)).await
+    }
+
     /// What is well with the server.
     ///
     /// # Errors
@@ -264,5 +287,5 @@ impl Handle {
 }
 
 fn gone() -> Failure {
-    Failure::new(Code::Unavailable, "this worker no longer holds control").with_hint("ask again")
+    Failure::new(Code::Moved, "this worker no longer holds control").with_hint("ask again")
 }

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use runtime::PortOwner;
+use supervisor::WorkerInfo;
 use supervisor::client::{Client, ClientError};
+use traffic::{Cell, Table};
 
 /// What control asks of the supervisor beside running instances.
 pub trait Host: Send {
@@ -38,6 +41,23 @@ pub trait Host: Send {
 
     /// Says that everything was drained and stopped.
     fn stopped(&self);
+
+    /// The supervisor's version and all living workers; `None` when it does not tell.
+    fn workers(&self) -> Option<(String, Vec<WorkerInfo>)>;
+
+    /// Has a worker of `program` take this one's place; an empty path is the present program.
+    /// Returns its generation.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence.
+    fn upgrade(&self, program: &Path) -> Result<u64, String>;
+
+    /// Passes a table on to the other workers, which still have connections.
+    fn publish(&self, table: &Table);
+
+    /// Has the other workers end what is open at an endpoint.
+    fn cut(&self, cell: Cell);
 }
 
 impl Host for Arc<Client> {
@@ -76,6 +96,32 @@ impl Host for Arc<Client> {
                 "the supervisor cannot be told"
             );
         }
+    }
+
+    fn workers(&self) -> Option<(String, Vec<WorkerInfo>)> {
+        Client::workers(self).ok()
+    }
+
+    fn upgrade(&self, program: &Path) -> Result<u64, String> {
+        Client::upgrade(self, program).map_err(told)
+    }
+
+    fn publish(&self, table: &Table) {
+        match serde_json::to_vec(table) {
+            Ok(bytes) => passed_on(Client::publish(self, &bytes)),
+            Err(error) => tracing::error!(%error, "a table is not passed on"),
+        }
+    }
+
+    fn cut(&self, cell: Cell) {
+        passed_on(Client::cut(self, cell.0));
+    }
+}
+
+/// A supervisor that is gone, or too old to pass anything on, is no reason to stop.
+fn passed_on(result: Result<(), ClientError>) {
+    if let Err(error) = result {
+        tracing::warn!(error = crate::chain(&error), "other workers are not told");
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 
 use model::Audience;
 use serde::{Deserialize, Serialize};
@@ -44,22 +45,38 @@ impl LastTable {
 /// Writes tables one after the other in a thread of its own: the disk keeps nobody waiting.
 #[derive(Debug)]
 pub(crate) struct TableWriter {
-    queue: mpsc::Sender<LastTable>,
+    queue: Option<mpsc::Sender<LastTable>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl TableWriter {
     pub(crate) fn start(state: PathBuf) -> io::Result<Self> {
         let (queue, tables) = mpsc::channel();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("last-table".to_owned())
             .spawn(move || write_all(&state, &tables))?;
-        Ok(Self { queue })
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
     }
 
     /// Has `table` written, soon.
     pub(crate) fn write(&self, table: LastTable) {
         // The thread ends only with its queue.
-        let _ = self.queue.send(table);
+        if let Some(queue) = &self.queue {
+            let _ = queue.send(table);
+        }
+    }
+}
+
+impl Drop for TableWriter {
+    /// Waits for the last table: the next worker's must not be overwritten by it.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the thread that writes the last table panicked");
+        }
     }
 }
 

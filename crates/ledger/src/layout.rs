@@ -9,14 +9,17 @@ use crate::gap::GapRing;
 use crate::latency::BUCKETS;
 
 /// How many threads can write at a time, over all living workers.
-pub const SLOTS: usize = 16;
+///
+/// Memory is taken only by those that were ever used; draining workers keep theirs for as long
+/// as a connection lasts.
+pub const SLOTS: usize = 64;
 /// How many endpoints there can be.
 pub const CELLS: usize = 4096;
 /// How many services there can be.
 pub const SERVICES: usize = 256;
 
 /// `GAPLESS` and the number of this layout.
-pub(crate) const LAYOUT: u64 = u64::from_be_bytes(*b"GAPLESS\x02");
+pub(crate) const LAYOUT: u64 = u64::from_be_bytes(*b"GAPLESS\x03");
 
 /// Room for reasons: new ones are no new layout.
 pub(crate) const REJECTED: usize = 32;

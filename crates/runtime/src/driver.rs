@@ -118,6 +118,13 @@ pub enum DriverEvent {
     },
     /// Events may have been lost: list the instances again.
     Resync,
+    /// Another worker of this server has ended.
+    WorkerGone {
+        /// Which.
+        generation: u64,
+    },
+    /// An upgrade of the server has ended.
+    Upgraded(supervisor::UpgradeOutcome),
     /// What runs the instances is gone: they go on, but nothing can be changed.
     Lost,
 }

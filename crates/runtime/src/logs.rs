@@ -15,7 +15,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::driver::{LogPipes, LogStream};
@@ -64,6 +64,8 @@ struct Shared {
     writer: Writer,
     tails: Mutex<BTreeMap<String, VecDeque<Arc<LogLine>>>>,
     followers: broadcast::Sender<Arc<LogLine>>,
+    /// Whether nothing more is to be read; each reader holds a receiver.
+    closed: watch::Sender<bool>,
 }
 
 /// The reading of one instance's output.
@@ -97,6 +99,7 @@ impl Logs {
             writer,
             tails: Mutex::new(BTreeMap::new()),
             followers: broadcast::Sender::new(FOLLOW_LINES_MAX),
+            closed: watch::Sender::new(false),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -161,6 +164,12 @@ impl Logs {
         self.shared.writer.dropped_lines()
     }
 
+    /// Stops reading, and returns once every pipe is let go: another worker reads on from there.
+    pub async fn close(&self) {
+        self.shared.closed.send_replace(true);
+        self.shared.closed.closed().await;
+    }
+
     /// Waits until all lines so far are on disk or dropped. Blocks.
     pub fn flush(&self) {
         self.shared.writer.flush();
@@ -202,7 +211,16 @@ async fn read_stream(logs: Logs, stamp: Stamp, stream: LogStream) {
     splitter.push(&stream.kept, &mut |record| logs.publish(stamp.line(record)));
     if let Some(mut pipe) = stream.pipe {
         let mut buffer = vec![0; READ_BYTES];
-        while let Ok(count @ 1..) = tokio::io::AsyncReadExt::read(&mut pipe, &mut buffer).await {
+        let mut closed = logs.shared.closed.subscribe();
+        loop {
+            let count = tokio::select! {
+                biased;
+                _ = closed.wait_for(|closed| *closed) => break,
+                read = tokio::io::AsyncReadExt::read(&mut pipe, &mut buffer) => match read {
+                    Ok(count @ 1..) => count,
+                    Ok(0) | Err(_) => break,
+                },
+            };
             splitter.push(&buffer[..count], &mut |record| {
                 logs.publish(stamp.line(record))
             });

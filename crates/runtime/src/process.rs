@@ -27,6 +27,8 @@ pub enum ServerState {
     Serving,
     /// The server is to end: drain, stop everything, then tell the supervisor.
     Terminating,
+    /// Another worker is to take control: leave everything as it is for it.
+    Yielding,
     /// The supervisor is dead: keep serving, refuse every change.
     SupervisorLost,
 }
@@ -102,6 +104,15 @@ impl ProcessDriver {
                 Ok(Some(Event::Terminate)) => {
                     self.state.send_replace(ServerState::Terminating);
                 }
+                Ok(Some(Event::Yield)) => {
+                    self.state.send_replace(ServerState::Yielding);
+                }
+                Ok(Some(Event::WorkerGone { generation })) => {
+                    return DriverEvent::WorkerGone { generation };
+                }
+                Ok(Some(Event::Upgraded(outcome))) => return DriverEvent::Upgraded(outcome),
+                // They are for workers without control.
+                Ok(Some(Event::Lead | Event::Retire | Event::Published | Event::Cut { .. })) => {}
                 Ok(None) => return self.lost().await,
                 Err(_) => {
                     if events.readable().await.is_err() {
@@ -284,6 +295,8 @@ fn refused(refusal: Refusal) -> DriverError {
         | Refusal::LimitReached
         | Refusal::StillRunning
         | Refusal::Terminating
+        | Refusal::Busy
+        | Refusal::Program { .. }
         | Refusal::Os { .. }) => DriverError::Refused(refusal.to_string()),
     }
 }

@@ -39,6 +39,7 @@ use crate::routes::{artifacts, deploys, events, logs, looks, orders, secrets};
         orders::drain,
         orders::pause,
         orders::pause_end,
+        orders::upgrade,
         secrets::set,
         secrets::list,
         secrets::remove,

@@ -14,12 +14,13 @@ use crate::group::{self, Family};
 use crate::listener::{self, ADDRESSES_MAX, Steering};
 use crate::proc::Table;
 use crate::protocol::{
-    ChildInfo, Leftover, LeftoverKind, PROTOCOL_VERSION, Refusal, Reply, Request, SPEC_BYTES_MAX,
-    Scope,
+    ChildInfo, Event, Leftover, LeftoverKind, PROTOCOL_OLDEST, PROTOCOL_VERSION, Refusal, Reply,
+    Request, SPEC_BYTES_MAX, Scope,
 };
 use crate::server::{Phase, Supervisor};
 use crate::spec::{Key, SpawnSpec};
 use crate::wire::Wire;
+use crate::worker::Worker;
 use crate::{leftovers, notify, owner};
 
 /// Entries of a list in one answer; far below the longest message.
@@ -36,7 +37,7 @@ pub(crate) struct Stop {
 pub(crate) type Stops = Vec<Stop>;
 
 /// An answer and the descriptors attached to it.
-type Answer = Result<(Reply, Vec<OwnedFd>), Refusal>;
+pub(crate) type Answer = Result<(Reply, Vec<OwnedFd>), Refusal>;
 
 impl Supervisor {
     /// Does what a message asks and sends the answer.
@@ -79,23 +80,10 @@ impl Supervisor {
                 let owners = owner::owners(port, &self.children, self.server);
                 plain(Reply::Owners { owners })
             }
-            Request::Ledger => {
-                let ledger = duplicate(&self.ledger)?;
-                Ok((
-                    Reply::Ledger {
-                        bytes: self.config.ledger_bytes,
-                    },
-                    vec![ledger],
-                ))
-            }
+            Request::Ledger => self.ledger(),
             Request::Lease { acquire } => plain(self.lease(generation, acquire)),
-            Request::Drops => {
-                let of = |(asked, listener): (&SocketAddr, &_)| (*asked, listener::drops(listener));
-                plain(Reply::Drops {
-                    drops: self.listeners.iter().map(of).collect(),
-                })
-            }
-            Request::Ready => plain(self.ready()),
+            Request::Drops => plain(self.drops()),
+            Request::Ready => plain(self.ready(generation)),
             Request::Stop { code } => {
                 if self.phase == Phase::Serving {
                     self.hurry(ExitReason::Stopped { code });
@@ -108,6 +96,45 @@ impl Supervisor {
                 self.control(generation)?;
                 plain(self.stop_leftovers(kind, Duration::from_millis(grace_ms)))
             }
+            Request::Upgrade { program } => {
+                self.control(generation)?;
+                self.upgrade(generation, program)
+            }
+            Request::Unfit { reason } => {
+                self.unfit(generation, reason);
+                plain(Reply::Done)
+            }
+            Request::Publish => {
+                self.control(generation)?;
+                let table = fds.first().ok_or(Refusal::Malformed)?;
+                self.relay(generation, &Event::Published, Some(table))
+            }
+            Request::Cut { cell } => {
+                self.control(generation)?;
+                self.relay(generation, &Event::Cut { cell }, None)
+            }
+            Request::Workers => plain(Reply::Workers {
+                version: self.config.version.clone(),
+                workers: self.workers.iter().map(Worker::info).collect(),
+            }),
+            Request::Introduce { version } => {
+                if let Some(worker) = self.worker(generation) {
+                    worker.version = version;
+                }
+                plain(Reply::Done)
+            }
+        }
+    }
+
+    fn ledger(&self) -> Answer {
+        let bytes = self.config.ledger_bytes;
+        Ok((Reply::Ledger { bytes }, vec![duplicate(&self.ledger)?]))
+    }
+
+    fn drops(&self) -> Reply {
+        let of = |(asked, listener): (&SocketAddr, &_)| (*asked, listener::drops(listener));
+        Reply::Drops {
+            drops: self.listeners.iter().map(of).collect(),
         }
     }
 
@@ -119,11 +146,26 @@ impl Supervisor {
         }
     }
 
-    fn hello(&self, generation: u64, version: u16) -> Answer {
-        if version != PROTOCOL_VERSION {
+    /// Passes something on to all workers but the one that says it.
+    fn relay(&mut self, from: u64, event: &Event, file: Option<&OwnedFd>) -> Answer {
+        for worker in &mut self.workers {
+            if worker.generation != from {
+                let file = file.map(duplicate).transpose()?;
+                worker.tell_with(event.clone(), file);
+            }
+        }
+        Ok((Reply::Done, Vec::new()))
+    }
+
+    /// A newer worker is let in: it decides itself whether it still speaks our version.
+    fn hello(&mut self, generation: u64, version: u16) -> Answer {
+        if version < PROTOCOL_OLDEST {
             return Err(Refusal::Version {
                 supported: PROTOCOL_VERSION,
             });
+        }
+        if let Some(worker) = self.worker(generation) {
+            worker.protocol = version;
         }
         let terminating = self.phase != Phase::Serving;
         Ok((
@@ -267,7 +309,10 @@ impl Supervisor {
     fn lease(&mut self, generation: u64, acquire: bool) -> Reply {
         match (acquire, self.control) {
             (false, _) => {
-                self.take_control_from(generation);
+                if self.control == Some(generation) {
+                    self.take_control_from(generation);
+                    self.yielded(generation);
+                }
                 Reply::Lease { granted: false }
             }
             (true, Some(holder)) if holder != generation => Reply::Lease { granted: false },
@@ -278,7 +323,8 @@ impl Supervisor {
         }
     }
 
-    fn ready(&mut self) -> Reply {
+    fn ready(&mut self, generation: u64) -> Reply {
+        self.upgrade_ready(generation);
         if !self.told_ready {
             self.told_ready = true;
             notify::tell("READY=1");

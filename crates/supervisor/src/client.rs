@@ -4,6 +4,8 @@
 //! (about a millisecond); they may be made from any thread. Events arrive on
 //! a descriptor of their own that never blocks.
 
+mod upgrade;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,10 +15,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
+pub use upgrade::News;
+
 use crate::channel::{self, Packet};
 use crate::protocol::{
-    ChildInfo, Event, Leftover, LeftoverKind, PROTOCOL_VERSION, PortOwner, Refusal, Reply, Request,
-    Scope, TakenHead,
+    ChildInfo, Event, Leftover, LeftoverKind, PROTOCOL_OLDEST, PROTOCOL_VERSION, PortOwner,
+    Refusal, Reply, Request, Scope, TakenHead,
 };
 use crate::spec::{Key, SpawnSpec};
 use crate::sys;
@@ -96,6 +100,8 @@ pub struct Client {
     events: OwnedFd,
     generation: u64,
     terminating: bool,
+    /// The version of the protocol that the supervisor speaks.
+    speaks: u16,
 }
 
 #[derive(Debug)]
@@ -135,6 +141,7 @@ impl Client {
             events,
             generation: 0,
             terminating: false,
+            speaks: PROTOCOL_OLDEST,
         };
         match client
             .ask(
@@ -146,10 +153,12 @@ impl Client {
             .0
         {
             Reply::Hello {
+                version,
                 generation,
                 terminating,
-                ..
             } => {
+                client.speaks = version;
+                client.since(PROTOCOL_OLDEST)?;
                 client.generation = generation;
                 client.terminating = terminating;
                 Ok(client)
@@ -423,12 +432,16 @@ impl Client {
     ///
     /// [`ClientError::SupervisorGone`] once the supervisor is dead.
     pub fn try_event(&self) -> Result<Option<Event>, ClientError> {
-        match channel::receive(self.events.as_fd()) {
-            Ok(Some(packet)) => Ok(Some(Event::from_bytes(&packet.bytes)?)),
-            Ok(None) => Err(ClientError::SupervisorGone),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error.into()),
+        Ok(self.try_news()?.map(|news| news.event))
+    }
+
+    /// Refuses what began with a version that the supervisor does not have.
+    fn since(&self, version: u16) -> Result<(), ClientError> {
+        if self.speaks < version {
+            let supported = self.speaks;
+            return Err(Refusal::Version { supported }.into());
         }
+        Ok(())
     }
 
     fn order(&self, name: &'static str, request: &Request) -> Result<(), ClientError> {

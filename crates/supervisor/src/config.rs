@@ -22,6 +22,8 @@ wire_struct!(Identity { uid, gid });
 pub struct SupervisorConfig {
     /// The state directory; made with mode 0700 when missing.
     pub state: PathBuf,
+    /// Which version of the program this is; for people only.
+    pub version: String,
     /// The worker's program (an absolute path) and arguments.
     pub worker_argv: Vec<String>,
     /// Who the worker runs as, when the supervisor is root; else itself.
@@ -34,6 +36,8 @@ pub struct SupervisorConfig {
     pub root_instances: RootInstances,
     /// How long a terminating worker may take to drain before it is stopped.
     pub drain_limit: Duration,
+    /// How long each step of an upgrade may take.
+    pub step_limit: Duration,
     /// How long children may take to end between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
 }

@@ -25,6 +25,7 @@ mod server;
 mod spec;
 mod state;
 mod sys;
+mod upgrade;
 mod wire;
 mod worker;
 
@@ -32,7 +33,7 @@ pub use config::{ExitReason, Identity, RootInstances, SupervisorConfig, Supervis
 pub use leftovers::{leftovers, signal_leftovers};
 pub use protocol::{
     ChildInfo, ChildState, Enforced, Enforcement, Event, ExitStatus, Leftover, LeftoverKind,
-    PROTOCOL_VERSION, PortOwner, Refusal, Scope,
+    PROTOCOL_OLDEST, PROTOCOL_VERSION, PortOwner, Refusal, Scope, UpgradeOutcome, WorkerInfo,
 };
 pub use rustix::process::Signal;
 pub use server::run;

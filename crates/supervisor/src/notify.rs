@@ -19,3 +19,10 @@ pub(crate) fn tell(line: &str) {
         let _nobody_listens = socket.send_to_addr(line.as_bytes(), &address);
     }
 }
+
+/// Says that the server is about to be replaced; `READY=1` must follow.
+pub(crate) fn reloading() {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+}

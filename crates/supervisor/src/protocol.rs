@@ -5,12 +5,20 @@
 //! Every message begins with the sequence number of its request.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::spec::Key;
 use crate::wire::{wire_enum, wire_struct, wire_tag};
 
 /// The version of the protocol that this binary speaks.
-pub const PROTOCOL_VERSION: u16 = 1;
+///
+/// Supervisor and worker may be of neighbouring versions. A version only adds: requests, answers,
+/// events and refusals with tags of their own. Nobody sends what the other's version lacks, and
+/// what exists keeps its layout.
+pub const PROTOCOL_VERSION: u16 = 2;
+
+/// The oldest version that this binary still speaks.
+pub const PROTOCOL_OLDEST: u16 = 1;
 
 /// The longest message, in bytes; what is larger travels in a sealed memfd.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -58,6 +66,18 @@ pub(crate) enum Request {
     Leftovers { after: u32 },
     /// Ask leftovers of one kind to end; SIGKILL after the grace.
     StopLeftovers { kind: LeftoverKind, grace_ms: u64 },
+    /// Have a worker of this program take the asker's place; empty: of the present one.
+    Upgrade { program: PathBuf },
+    /// Why this worker cannot take control.
+    Unfit { reason: String },
+    /// Pass the attached table on to all other workers.
+    Publish,
+    /// Have all other workers end what is open at an endpoint.
+    Cut { cell: u32 },
+    /// The living workers.
+    Workers,
+    /// Which version of the program the worker is.
+    Introduce { version: String },
 }
 wire_enum!(Request {
     0 = Hello { version },
@@ -77,6 +97,12 @@ wire_enum!(Request {
     14 = Stopped,
     15 = Leftovers { after },
     16 = StopLeftovers { kind, grace_ms },
+    17 = Upgrade { program },
+    18 = Unfit { reason },
+    19 = Publish,
+    20 = Cut { cell },
+    21 = Workers,
+    22 = Introduce { version },
 });
 
 /// What a supervisor answers.
@@ -118,6 +144,13 @@ pub(crate) enum Reply {
         more: bool,
     },
     Refused(Refusal),
+    Upgrading {
+        generation: u64,
+    },
+    Workers {
+        version: String,
+        workers: Vec<WorkerInfo>,
+    },
 }
 wire_enum!(Reply {
     0 = Done,
@@ -132,6 +165,8 @@ wire_enum!(Reply {
     9 = Drops { drops },
     10 = Leftovers { leftovers, more },
     11 = Refused(refusal),
+    12 = Upgrading { generation },
+    13 = Workers { version, workers },
 });
 
 /// One stream of a taken pair: what was kept, in the attached memfd, and
@@ -162,8 +197,95 @@ pub enum Event {
     Resync,
     /// The server is to end: drain, stop everything, then say so.
     Terminate,
+    /// Another worker is ready: end what is begun and give control back, but serve on.
+    Yield,
+    /// Control is free for this worker: take it.
+    Lead,
+    /// Another worker serves: accept nothing more, finish what is open, end.
+    Retire,
+    /// The worker in control published a table, which comes along.
+    Published,
+    /// End what is open at this endpoint.
+    Cut {
+        /// Its index in the ledger.
+        cell: u32,
+    },
+    /// Another worker has ended.
+    WorkerGone {
+        /// Which.
+        generation: u64,
+    },
+    /// An upgrade has ended.
+    Upgraded(UpgradeOutcome),
 }
-wire_enum!(Event { 0 = Exited { key, status }, 1 = Resync, 2 = Terminate });
+wire_enum!(Event {
+    0 = Exited { key, status },
+    1 = Resync,
+    2 = Terminate,
+    3 = Yield,
+    4 = Lead,
+    5 = Retire,
+    6 = Published,
+    7 = Cut { cell },
+    8 = WorkerGone { generation },
+    9 = Upgraded(outcome),
+});
+
+impl Event {
+    /// The version of the protocol that began to have it.
+    pub(crate) fn since(&self) -> u16 {
+        match self {
+            Self::Exited { .. } | Self::Resync | Self::Terminate => 1,
+            Self::Yield
+            | Self::Lead
+            | Self::Retire
+            | Self::Published
+            | Self::Cut { .. }
+            | Self::WorkerGone { .. }
+            | Self::Upgraded(_) => 2,
+        }
+    }
+}
+
+/// How an upgrade ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpgradeOutcome {
+    /// All of the server is of the new program.
+    Done,
+    /// The old worker has control, as if nothing had been asked.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// The new worker serves, but the supervisor is still the old one.
+    WorkerOnly {
+        /// Why.
+        reason: String,
+    },
+}
+wire_enum!(UpgradeOutcome { 0 = Done, 1 = Failed { reason }, 2 = WorkerOnly { reason } });
+
+/// A living worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// Which worker of its supervisor it is, from 1.
+    pub generation: u64,
+    /// Its process.
+    pub pid: u32,
+    /// The version that it says it is; empty before it said so.
+    pub version: String,
+    /// Its program.
+    pub program: PathBuf,
+    /// Whether it only finishes what it has open.
+    pub retired: bool,
+}
+wire_struct!(WorkerInfo {
+    generation,
+    pid,
+    version,
+    program,
+    retired
+});
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -341,6 +463,17 @@ pub enum Refusal {
     /// The server is ending.
     #[error("the server is ending")]
     Terminating,
+    /// An upgrade is under way already.
+    #[error("an upgrade is under way already")]
+    Busy,
+    /// The program of an upgrade may not be run.
+    #[error("{program} is not run: {reason}", program = program.display())]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The kernel refused.
     #[error("cannot {doing}: {}", std::io::Error::from_raw_os_error(*errno))]
     Os {
@@ -362,6 +495,8 @@ wire_enum!(Refusal {
     8 = Terminating,
     9 = Os { doing, errno },
     10 = StillRunning,
+    11 = Busy,
+    12 = Program { program, reason },
 });
 
 impl Refusal {

@@ -19,6 +19,7 @@ use crate::proc::Table;
 use crate::protocol::{ChildState, Event, ExitStatus, FDS_MAX};
 use crate::spec::Key;
 use crate::state::{self, Lock};
+use crate::upgrade::Upgrade;
 use crate::worker::{self, Restart, Worker};
 use crate::{channel, group, notify, proc, sys};
 
@@ -58,8 +59,9 @@ pub(crate) struct Supervisor {
     pub(crate) stops: Stops,
     pub(crate) cgroups_left: Vec<crate::cgroup::ChildCgroup>,
     pub(crate) told_ready: bool,
+    pub(crate) upgrade: Option<Upgrade>,
     restart: Restart,
-    generation: u64,
+    pub(crate) generation: u64,
     signals: OwnedFd,
     _lock: Lock,
 }
@@ -109,7 +111,9 @@ impl Supervisor {
             root_allowed: config.root_instances == RootInstances::Allowed,
             open_files: raise_open_files(),
         };
-        let first = Worker::start(&config, server, 1)?;
+        let program = config.worker_argv.first();
+        let program = program.ok_or(SupervisorError::Config("no worker program"))?;
+        let first = Worker::start(&config, server, 1, program.as_ref())?;
         Ok(Self {
             config,
             server,
@@ -123,6 +127,7 @@ impl Supervisor {
             stops: Stops::new(),
             cgroups_left: Vec::new(),
             told_ready: false,
+            upgrade: None,
             restart: Restart::default(),
             generation: 1,
             signals,
@@ -138,6 +143,7 @@ impl Supervisor {
             let now = Instant::now();
             self.kill_overdue_leftovers(now);
             self.cgroups_left.retain(|cgroup| !cgroup.remove());
+            self.upgrade_overdue(now);
             self.restart_if_due(now);
             self.next_phase(now);
             if let Phase::Killing { reason } = self.phase {
@@ -205,6 +211,7 @@ impl Supervisor {
         stops
             .chain(phase)
             .chain(self.restart.due)
+            .chain(self.upgrade.as_ref().map(|upgrade| upgrade.due))
             .fold(tick, Instant::min)
     }
 
@@ -229,7 +236,7 @@ impl Supervisor {
         }
     }
 
-    fn worker(&mut self, generation: u64) -> Option<&mut Worker> {
+    pub(crate) fn worker(&mut self, generation: u64) -> Option<&mut Worker> {
         self.workers
             .iter_mut()
             .find(|worker| worker.generation == generation)
@@ -266,6 +273,7 @@ impl Supervisor {
         let now = Instant::now();
         match self.phase {
             Phase::Serving => {
+                self.upgrade_failed("the server is ending".to_owned());
                 notify::tell("STOPPING=1");
                 self.phase = Phase::Draining {
                     until: now + self.config.drain_limit,
@@ -318,7 +326,7 @@ impl Supervisor {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if let Some(index) = self.workers.iter().position(|worker| worker.pid == pid) {
                 let worker = self.workers.remove(index);
-                self.bury(&worker);
+                self.bury(&worker, exit_status(status));
             } else {
                 self.note_exit(pid.as_raw_pid().unsigned_abs(), exit_status(status));
             }
@@ -326,9 +334,14 @@ impl Supervisor {
     }
 
     /// A worker died: take back what it held and start the next one.
-    fn bury(&mut self, worker: &Worker) {
-        self.take_control_from(worker.generation);
-        if self.phase == Phase::Serving && self.workers.is_empty() {
+    fn bury(&mut self, worker: &Worker, status: ExitStatus) {
+        let generation = worker.generation;
+        self.take_control_from(generation);
+        self.upgrade_bury(generation, status);
+        for other in &mut self.workers {
+            other.tell(Event::WorkerGone { generation });
+        }
+        if self.phase == Phase::Serving && self.workers.iter().all(|other| other.retired) {
             self.restart.after(worker, Instant::now());
         }
     }
@@ -365,7 +378,8 @@ impl Supervisor {
         }
         self.restart.due = None;
         self.generation += 1;
-        match Worker::start(&self.config, self.server, self.generation) {
+        let program = self.config.worker_argv[0].clone();
+        match Worker::start(&self.config, self.server, self.generation, program.as_ref()) {
             Ok(worker) => self.workers.push(worker),
             Err(_) => self.restart.after_failure(now),
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::client::SOCKETS_VARIABLE;
 use crate::config::{Identity, SupervisorConfig, SupervisorError};
 use crate::identity::{KEY_VARIABLE, SERVER_VARIABLE, ServerId};
 use crate::notify::NOTIFY_VARIABLE;
-use crate::protocol::{Event, Reply};
+use crate::protocol::{Event, PROTOCOL_OLDEST, Reply, WorkerInfo};
 use crate::sys::{self, BeforeExec};
 use crate::wire::Wire;
 
@@ -36,7 +37,14 @@ pub(crate) struct Worker {
     started: Instant,
     /// An answer that did not fit into the socket; nothing is read before it is sent.
     waiting_reply: Option<(Vec<u8>, Vec<OwnedFd>)>,
-    waiting_events: VecDeque<Event>,
+    waiting_events: VecDeque<(Event, Option<OwnedFd>)>,
+    /// The version of the protocol that it speaks; the oldest until it says.
+    pub(crate) protocol: u16,
+    /// The version that it says its program is.
+    pub(crate) version: String,
+    pub(crate) program: PathBuf,
+    /// It never takes control again and only finishes what it has open.
+    pub(crate) retired: bool,
 }
 
 impl Worker {
@@ -45,13 +53,10 @@ impl Worker {
         config: &SupervisorConfig,
         server: ServerId,
         generation: u64,
+        program: &Path,
     ) -> Result<Self, SupervisorError> {
-        let program = config
-            .worker_argv
-            .first()
-            .ok_or(SupervisorError::Config("no worker program"))?;
         let failed = |source: io::Error| SupervisorError::Worker {
-            program: program.clone(),
+            program: program.display().to_string(),
             source,
         };
         let (requests, their_requests) = pair().map_err(failed)?;
@@ -84,6 +89,10 @@ impl Worker {
             started: Instant::now(),
             waiting_reply: None,
             waiting_events: VecDeque::new(),
+            protocol: PROTOCOL_OLDEST,
+            version: String::new(),
+            program: program.to_owned(),
+            retired: false,
         })
     }
 
@@ -113,14 +122,41 @@ impl Worker {
 
     /// Tells the worker something.
     pub(crate) fn tell(&mut self, event: Event) {
-        if self.waiting_events.len() >= EVENTS_MAX {
-            // Whether to end is not to be found in any list.
-            self.waiting_events
-                .retain(|waiting| *waiting == Event::Terminate);
-            self.waiting_events.push_back(Event::Resync);
+        self.tell_with(event, None);
+    }
+
+    /// Tells the worker something, with a file; what its version does not know is left out.
+    pub(crate) fn tell_with(&mut self, event: Event, file: Option<OwnedFd>) {
+        if event.since() > self.protocol {
+            return;
         }
-        self.waiting_events.push_back(event);
+        if event == Event::Published {
+            self.waiting_events
+                .retain(|(waiting, _)| *waiting != Event::Published);
+        }
+        if self.waiting_events.len() >= EVENTS_MAX {
+            // Only exits are found in a list.
+            self.waiting_events.retain(|(waiting, _)| {
+                !matches!(
+                    waiting,
+                    Event::Exited { .. } | Event::Cut { .. } | Event::Resync
+                )
+            });
+            self.waiting_events.push_back((Event::Resync, None));
+        }
+        self.waiting_events.push_back((event, file));
         self.flush_events();
+    }
+
+    /// The worker as others see it.
+    pub(crate) fn info(&self) -> WorkerInfo {
+        WorkerInfo {
+            generation: self.generation,
+            pid: self.pid.as_raw_pid().unsigned_abs(),
+            version: self.version.clone(),
+            program: self.program.clone(),
+            retired: self.retired,
+        }
     }
 
     /// Whether events wait for room.
@@ -130,8 +166,9 @@ impl Worker {
 
     /// Tries to send the waiting events.
     pub(crate) fn flush_events(&mut self) {
-        while let Some(event) = self.waiting_events.front() {
-            let sent = channel::send(self.events.as_fd(), &event.to_bytes(), &[]);
+        while let Some((event, file)) = self.waiting_events.front() {
+            let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+            let sent = channel::send(self.events.as_fd(), &event.to_bytes(), &files);
             if sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 return;
             }

@@ -16,6 +16,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(600);
 /// How long what is left may take between SIGTERM and SIGKILL.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// How long each step of an upgrade may take: a new worker reads the whole journal.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
+
 /// Proxy threads by default: beyond this a single machine's kernel is the limit.
 const THREADS_MAX: usize = 8;
 
@@ -26,6 +29,7 @@ pub(crate) fn run(common: &Common, server: &Server) -> Result<Exit, Trouble> {
     let threads = server.threads.map_or_else(threads, usize::from);
     prepare(&state, identity)?;
     let config = SupervisorConfig {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         worker_argv: worker_argv(&state, threads)?,
         worker_identity: identity,
         sockets_per_address: threads,
@@ -35,6 +39,7 @@ pub(crate) fn run(common: &Common, server: &Server) -> Result<Exit, Trouble> {
             false => RootInstances::Refused,
         },
         drain_limit: DRAIN_LIMIT,
+        step_limit: STEP_LIMIT,
         stop_grace: STOP_GRACE,
         state,
     };

@@ -1,5 +1,6 @@
 //! The hidden `worker`: proxy, control and admin API in one process that may be killed at any moment.
 
+mod change;
 mod leave;
 mod succession;
 
@@ -9,23 +10,29 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{Control, End, Handle, Host, Parts, Publisher};
+use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
 use ledger::Ledger;
 use proxy::{Proxy, Settings, ThreadSetup};
 use runtime::artifact::{ArtifactBounds, Store};
 use runtime::logs::{LogBounds, Logs};
 use runtime::process::ProcessDriver;
+use supervisor::UpgradeOutcome;
 use supervisor::client::Client;
+use tokio::task::JoinHandle;
 use traffic::{Cell, Table};
 
 use crate::args::{Common, Worker};
 use crate::exit::{Exit, Trouble};
 use crate::place;
 
+use change::Turn;
 use leave::Own;
 
 /// How long answers that are under way may take once everything is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the proxy has the table.
+const READY_EVERY: Duration = Duration::from_millis(5);
 
 /// Serves until the server ends or another worker takes its place.
 pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
@@ -95,81 +102,157 @@ async fn serve(
     ledger: Ledger,
     proxy: &Arc<Proxy>,
 ) -> Result<Exit, Trouble> {
-    let failed = |what: &'static str, error: &dyn std::error::Error| {
-        Trouble::new(Exit::Failed, what).cause(control::chain(error))
-    };
-    let driver = ProcessDriver::new(Arc::clone(client))
-        .map_err(|error| failed("the supervisor cannot be heard", &error))?;
-    let server_state = driver.server_state();
-    let artifacts = Store::open(state.join("artifacts"), ArtifactBounds::default());
-    let artifacts = artifacts.map_err(|error| failed("the artefacts cannot be used", &error))?;
-    let logs = Logs::open(state.join("logs"), LogBounds::default());
-    let parts = Parts {
-        state: state.to_owned(),
-        driver: Arc::new(driver),
-        server_state,
-        host: Box::new(Arc::clone(client)),
-        publisher: Box::new(Publishing(Arc::clone(proxy))),
-        ledger: ledger.clone(),
-        artifacts: Arc::new(artifacts),
-        logs: logs.map_err(|error| failed("the logs cannot be used", &error))?,
-    };
     let own = Own {
         state,
         client,
         ledger: &ledger,
         proxy,
     };
-    match Control::start(parts) {
-        Ok((control, handle)) => in_control(&own, client, (control, handle)).await,
-        Err(error) => {
-            tracing::error!(
-                error = control::chain(&error),
-                "nothing can be changed; traffic goes on as the last table says"
-            );
-            let host = client as &dyn Host;
-            control::serve_last_table(state, host, &mut Publishing(Arc::clone(proxy)));
-            leave::told_to_go(&own).await;
-            Ok(Exit::Failed)
+    if let Err(error) = client.introduce(env!("CARGO_PKG_VERSION")) {
+        tracing::debug!(
+            error = control::chain(&error),
+            "the supervisor is of an older version"
+        );
+    }
+    let mut stood_by = false;
+    let mut news = None;
+    loop {
+        let is_free = Client::acquire_control(client);
+        if !is_free.map_err(|error| failed("control cannot be asked for", &error))? {
+            stood_by = true;
+            match change::stand_by(&own).await? {
+                Turn::Lead(outcome) => news = outcome,
+                Turn::Over => return Ok(Exit::Failed),
+            }
+            continue;
+        }
+        match Control::start(parts(&own)?) {
+            Ok(started) => match in_control(&own, started, news.take()).await? {
+                Left::Ended => return Ok(Exit::Done),
+                Left::Yielded(api) => match change::make_way(&own).await? {
+                    Turn::Lead(outcome) => {
+                        api.abort();
+                        news = outcome;
+                    }
+                    Turn::Over => return Ok(Exit::Done),
+                },
+            },
+            Err(error) if stood_by => return Err(change::unfit(&own, &error)),
+            Err(error) => {
+                without_control(&own, &error).await;
+                return Ok(Exit::Failed);
+            }
         }
     }
 }
 
+fn failed(what: &'static str, error: &dyn std::error::Error) -> Trouble {
+    Trouble::new(Exit::Failed, what).cause(control::chain(error))
+}
+
+fn parts(own: &Own<'_>) -> Result<Parts, Trouble> {
+    let driver = ProcessDriver::new(Arc::clone(own.client))
+        .map_err(|error| failed("the supervisor cannot be heard", &error))?;
+    let artifacts = Store::open(own.state.join("artifacts"), ArtifactBounds::default());
+    let logs = Logs::open(own.state.join("logs"), LogBounds::default());
+    Ok(Parts {
+        state: own.state.to_owned(),
+        server_state: driver.server_state(),
+        driver: Arc::new(driver),
+        host: Box::new(Arc::clone(own.client)),
+        publisher: Box::new(Publishing(Arc::clone(own.proxy))),
+        ledger: own.ledger.clone(),
+        artifacts: Arc::new(
+            artifacts.map_err(|error| failed("the artefacts cannot be used", &error))?,
+        ),
+        logs: logs.map_err(|error| failed("the logs cannot be used", &error))?,
+    })
+}
+
+/// The database cannot be used: traffic goes on as the last table says, and nothing can be
+/// changed until somebody repairs it.
+async fn without_control(own: &Own<'_>, error: &StartError) {
+    tracing::error!(
+        error = control::chain(error),
+        "nothing can be changed; traffic goes on as the last table says"
+    );
+    let mut publishing = Publishing(Arc::clone(own.proxy));
+    control::serve_last_table(own.state, own.client as &dyn Host, &mut publishing);
+    leave::told_to_go(own).await;
+}
+
+/// How control was left.
+enum Left {
+    /// The worker is to end.
+    Ended,
+    /// Another worker is to have it. The API answers until then, if only that.
+    Yielded(JoinHandle<std::io::Result<()>>),
+}
+
 async fn in_control(
     own: &Own<'_>,
-    client: &Arc<Client>,
     (control, handle): (Control, Handle),
-) -> Result<Exit, Trouble> {
-    let api = server::bind(own.state).map_err(|error| {
-        Trouble::new(Exit::Failed, "the admin socket cannot be made").cause(error)
-    })?;
-    let succeeding = handle.clone();
-    let api = tokio::spawn(server::serve(api, handle));
+    news: Option<UpgradeOutcome>,
+) -> Result<Left, Trouble> {
+    let api = server::bind(own.state)
+        .map_err(|error| failed("the admin socket cannot be made", &error))?;
+    let api = tokio::spawn(server::serve(api, handle.clone()));
+    let succession = succession::succeed(Arc::clone(own.client), handle.clone());
+    let succession = tokio::spawn(succession);
+    let (client, ledger) = (Arc::clone(own.client), own.ledger.clone());
+    let ready = tokio::spawn(ready(client, ledger, (handle, news)));
+    // One wait for all: who is told to go while control still runs is not told again.
+    let gone = leave::told_to_go(own);
+    tokio::pin!(gone);
+    let end = tokio::select! {
+        end = control.run() => Some(end),
+        () = &mut gone => None,
+    };
+    tracing::info!(?end, "control has ended");
+    succession.abort();
+    ready.abort();
+    match end {
+        Some(End::Yielded) => return Ok(Left::Yielded(api)),
+        // Without the socket a client knows that nobody is there, and need not try again.
+        Some(End::Terminated) => drop(std::fs::remove_file(own.state.join(server::SOCKET))),
+        // The successor says when its own instances are ready; until then this one serves.
+        Some(End::Fenced) => gone.await,
+        None => {}
+    }
+    api.abort();
+    Ok(Left::Ended)
+}
+
+/// Tells the supervisor that this worker serves, once each of its threads has the table.
+async fn ready(
+    client: Arc<Client>,
+    ledger: Ledger,
+    (handle, news): (Handle, Option<UpgradeOutcome>),
+) {
+    if let Some(outcome) = news
+        && handle.upgraded(outcome).await.is_err()
+    {
+        return;
+    }
+    loop {
+        let Ok(status) = handle.status().await else {
+            return;
+        };
+        let overdue = ledger.overdue(status.engine.revision);
+        if overdue
+            .iter()
+            .all(|one| one.generation != client.generation())
+        {
+            break;
+        }
+        tokio::time::sleep(READY_EVERY).await;
+    }
     if let Err(error) = client.ready() {
         tracing::error!(
             error = control::chain(&error),
             "the supervisor cannot be told that this worker is ready"
         );
     }
-    let succession = tokio::spawn(succession::succeed(Arc::clone(client), succeeding));
-    // One wait for all: who is told to go while control still runs is not told again.
-    let gone = leave::told_to_go(own);
-    tokio::pin!(gone);
-    tokio::select! {
-        end = control.run() => {
-            tracing::info!(?end, "control has ended");
-            match end {
-                // Without the socket a client knows that nobody is there, and need not try again.
-                End::Terminated => drop(std::fs::remove_file(own.state.join(server::SOCKET))),
-                // The successor says when its own instances are ready; until then this one serves.
-                End::Fenced => gone.await,
-            }
-        }
-        () = &mut gone => tracing::info!("this worker was told to go and has drained"),
-    }
-    succession.abort();
-    api.abort();
-    Ok(Exit::Done)
 }
 
 /// The proxy as control sees it.

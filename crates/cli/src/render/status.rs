@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use control::api::{StatusAnswer, Traffic};
+use control::api::{StatusAnswer, Traffic, UpgradeState, UpgradeView};
 use engine::{RolloutStatus, ServiceStatus};
 use fleet::InstanceState;
 
@@ -20,6 +20,26 @@ pub(crate) fn text(answer: &StatusAnswer) -> String {
         server.worker_pid,
         server.generation
     );
+    for worker in server.workers.iter().filter(|worker| worker.draining) {
+        let _ = write!(
+            out,
+            "\nworker {} (generation {}, {}) drains: {} connections",
+            worker.pid, worker.generation, worker.version, worker.connections
+        );
+    }
+    if let Some(version) = server
+        .supervisor_version
+        .as_ref()
+        .filter(|own| **own != server.version)
+    {
+        let _ = write!(
+            out,
+            "\nthe supervisor is still {version}; run `gapless upgrade`"
+        );
+    }
+    if let Some(upgrade) = &server.upgrade {
+        upgrading(upgrade, &mut out);
+    }
     if let Some(error) = &answer.engine.journal_error {
         let _ = write!(out, "\nthe journal cannot be written: {error}");
     }
@@ -39,6 +59,16 @@ pub(crate) fn text(answer: &StatusAnswer) -> String {
         one(service, &traffic, server.now_ms, &mut out);
     }
     out
+}
+
+fn upgrading(upgrade: &UpgradeView, out: &mut String) {
+    let reason = upgrade.reason.as_deref().unwrap_or_default();
+    let _ = match upgrade.state {
+        UpgradeState::Running => write!(out, "\nupgrade to {} is under way", upgrade.program),
+        UpgradeState::Done => Ok(()),
+        UpgradeState::Failed => write!(out, "\nthe last upgrade failed: {reason}"),
+        UpgradeState::WorkerOnly => write!(out, "\nthe last upgrade left the supervisor: {reason}"),
+    };
 }
 
 fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String) {

@@ -26,6 +26,8 @@ pub enum Code {
     TooLarge,
     /// 503: the server cannot change anything now (disk full, ending, supervisor dead).
     Unavailable,
+    /// 503: another worker answers now; nothing was done, ask again.
+    Moved,
     /// 500: something failed that should not have.
     Internal,
 }
@@ -41,7 +43,7 @@ impl Code {
             Self::Locked | Self::Refused => 409,
             Self::TooLarge => 413,
             Self::Internal => 500,
-            Self::Unavailable => 503,
+            Self::Unavailable | Self::Moved => 503,
         }
     }
 }

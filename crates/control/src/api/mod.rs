@@ -19,8 +19,12 @@ pub use look::{
     SecretVersion, SecretView,
 };
 pub use plan::{PlanStage, Planned, PlannedChange, PlannedService};
-pub use request::{DeployRequest, PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest};
-pub use status::{Account, ServerView, StatusAnswer, Traffic};
+pub use request::{
+    DeployRequest, PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest, UpgradeRequest,
+};
+pub use status::{
+    Account, ServerView, StatusAnswer, Traffic, UpgradeState, UpgradeView, WorkerView,
+};
 
 /// The version of every answer.
 pub const VERSION: u32 = 1;

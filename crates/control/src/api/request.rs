@@ -60,3 +60,11 @@ pub struct ScaleRequest {
     /// So many instances.
     pub replicas: u32,
 }
+
+/// The body of `upgrade`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UpgradeRequest {
+    /// The absolute path of the new binary; absent: the path of the present one.
+    #[serde(default)]
+    pub program: Option<String>,
+}

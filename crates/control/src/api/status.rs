@@ -37,8 +37,67 @@ pub struct ServerView {
     pub http: Option<String>,
     /// `serving`, `terminating` or `supervisor_lost`.
     pub state: String,
+    /// The version of the supervisor's binary.
+    #[serde(default)]
+    pub supervisor_version: Option<String>,
+    /// All living workers, also those that only finish what they have open.
+    #[serde(default)]
+    pub workers: Vec<WorkerView>,
+    /// The last upgrade.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeView>,
     /// When it was asked, on the engine's clock: times in `engine` are measured against it.
     pub now_ms: u64,
+}
+
+/// A living worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkerView {
+    /// Which worker of its supervisor it is, from 1.
+    pub generation: u64,
+    /// Its process.
+    pub pid: u32,
+    /// The version of its binary; empty before it said so.
+    pub version: String,
+    /// Its binary.
+    pub program: String,
+    /// Whether it only finishes what it has open.
+    pub draining: bool,
+    /// Clients connected to it.
+    pub connections: u64,
+}
+
+/// An upgrade of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UpgradeView {
+    /// The version of this form, 1.
+    pub v: u32,
+    /// The worker that is to take control.
+    pub generation: u64,
+    /// The binary it is of.
+    pub program: String,
+    /// Who asked for it.
+    pub actor: String,
+    /// The version that was upgraded from.
+    pub from: String,
+    /// How it stands.
+    pub state: UpgradeState,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// How an upgrade stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpgradeState {
+    /// It is under way.
+    Running,
+    /// All of the server is of the new binary.
+    Done,
+    /// The old worker is in control, as before.
+    Failed,
+    /// The new worker serves under the old supervisor.
+    WorkerOnly,
 }
 
 /// The traffic of one service.

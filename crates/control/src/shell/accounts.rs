@@ -145,7 +145,7 @@ impl Shell {
     }
 
     /// Writes an account down, so that the next worker goes on from here.
-    fn write_account(&mut self, rollout: RolloutId) {
+    pub(super) fn write_account(&mut self, rollout: RolloutId) {
         let Some(account) = self.accounts.get(&rollout) else {
             return;
         };

@@ -69,6 +69,10 @@ impl Shell {
             ServerState::Serving => Ok(()),
             ServerState::Terminating => Err(unavailable("the server is ending")
                 .with_hint("start it again with `gapless server`")),
+            ServerState::Yielding => {
+                Err(Failure::new(Code::Moved, "another worker takes control")
+                    .with_hint("ask again"))
+            }
             ServerState::SupervisorLost => Err(unavailable("the supervisor is dead")
                 .with_cause("what runs goes on, but nothing can be changed")
                 .with_hint("run `gapless server`: it takes over while the old worker serves")),

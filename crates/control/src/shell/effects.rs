@@ -58,6 +58,9 @@ impl Shell {
             Effect::Cut { instance } => {
                 if let Some(place) = self.engine.place(&instance) {
                     self.publisher.cut(place.cell);
+                    if self.has_company() {
+                        self.host.cut(place.cell);
+                    }
                 }
             }
             Effect::Forget { instance } => self.forget(&instance).await,

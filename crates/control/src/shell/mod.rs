@@ -21,6 +21,7 @@ mod releases;
 mod secrets;
 mod spawn;
 mod start;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -49,7 +50,7 @@ use answers::Pending;
 pub(crate) use deploy::Intake;
 use plan::spell;
 pub use queries::note;
-pub use start::{Parts, StartError, serve_last_table};
+pub use start::{Parts, StartError, prove, serve_last_table};
 
 /// How often figures are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -77,6 +78,8 @@ pub enum End {
     Terminated,
     /// Another worker has taken control.
     Fenced,
+    /// Another worker is ready to take control: it is to be given back.
+    Yielded,
 }
 
 /// Everything that control has in hand.
@@ -169,6 +172,9 @@ impl Control {
                 _ = backups.tick() => shell.back_up(),
             }
         }
+        if shell.end == Some(End::Yielded) {
+            shell.hand_over().await;
+        }
         shell.end.clone().unwrap_or(End::Terminated)
     }
 }
@@ -202,16 +208,22 @@ impl Shell {
         match event {
             DriverEvent::Exited { key, status } => self.exited(&key, status),
             DriverEvent::Resync => self.observe().await,
+            DriverEvent::WorkerGone { generation } => self.worker_gone(generation),
+            DriverEvent::Upgraded(outcome) => self.upgraded(outcome),
             DriverEvent::Lost => tracing::error!("the supervisor is gone: nothing can be changed"),
         }
         self.settle().await;
     }
 
     async fn server_changed(&mut self) {
-        if *self.server_state.borrow() == ServerState::Terminating {
+        let state = *self.server_state.borrow();
+        if state == ServerState::Terminating {
             self.queue.push_back(Event::Terminate);
         }
         self.settle().await;
+        if state == ServerState::Yielding && self.end.is_none() {
+            self.end = Some(End::Yielded);
+        }
     }
 
     async fn tick(&mut self) {

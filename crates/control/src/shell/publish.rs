@@ -31,6 +31,9 @@ impl Shell {
         let before = std::mem::replace(&mut self.table, Arc::clone(&table));
         self.note_table(&before);
         self.publisher.publish(Arc::clone(&table));
+        if self.has_company() {
+            self.host.publish(&table);
+        }
         self.confirming.insert(table.revision);
         self.published_at = Instant::now();
         self.check_confirmed();

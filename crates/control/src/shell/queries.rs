@@ -28,6 +28,7 @@ impl Shell {
         let state = match *self.server_state.borrow() {
             ServerState::Serving => "serving",
             ServerState::Terminating => "terminating",
+            ServerState::Yielding => "yielding",
             ServerState::SupervisorLost => "supervisor_lost",
         };
         let traffic = engine
@@ -35,9 +36,13 @@ impl Shell {
             .iter()
             .map(|service| (service.name.clone(), self.traffic(service, now)))
             .collect();
+        let (supervisor_version, workers) = self.worker_views();
         StatusAnswer {
             v: VERSION,
             server: ServerView {
+                supervisor_version,
+                workers,
+                upgrade: self.last_upgrade(),
                 project: accepted.as_ref().map(|accepted| accepted.project.clone()),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 worker_pid: std::process::id(),

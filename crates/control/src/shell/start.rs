@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use traffic::Table;
 
+use super::upgrade::LEADER;
 use super::{Control, Shell};
 use crate::account::Account;
 use crate::clock::Clock;
@@ -112,7 +113,7 @@ impl Control {
         } else {
             Engine::recover(&journal, epoch, clock.now())?
         };
-        fold_dead(&parts.ledger, parts.host.generation());
+        let is_leader_alive = take_over(&parts, &mut store)?;
         let (inbox, received) = mpsc::unbounded_channel();
         let (news, _) = broadcast::channel(NEWS_MAX);
         let (changed, _) = watch::channel(0);
@@ -165,7 +166,7 @@ impl Control {
             jobs: BTreeSet::new(),
             end: None,
         };
-        shell.resume_accounts();
+        shell.resume_accounts(is_leader_alive);
         let inbox = received;
         Ok((Self { shell, inbox }, handle))
     }
@@ -174,11 +175,13 @@ impl Control {
 impl Shell {
     /// Goes on with the accounts that an earlier worker left open, and finds out which cell is
     /// whose.
-    fn resume_accounts(&mut self) {
+    fn resume_accounts(&mut self, is_leader_alive: bool) {
         for text in self.store.open_accounts().unwrap_or_default() {
             match serde_json::from_str::<Account>(&text) {
                 Ok(mut account) => {
-                    account.note_dead_worker();
+                    if !is_leader_alive {
+                        account.note_dead_worker();
+                    }
                     self.accounts.insert(account.opening.rollout, account);
                 }
                 Err(error) => tracing::error!(%error, "an account cannot be read: it ends here"),
@@ -198,10 +201,24 @@ impl Shell {
     }
 }
 
+/// Notes that this worker leads, and counts what dead ones had open. Returns whether the worker
+/// that led before lives.
+fn take_over(parts: &Parts, store: &mut Store) -> Result<bool, StartError> {
+    let own = parts.host.generation();
+    let workers = parts.host.workers().into_iter();
+    let workers = workers.flat_map(|(_, workers)| workers);
+    let mut living: Vec<u64> = workers.map(|one| one.generation).collect();
+    living.push(own);
+    let leader = store.meta(LEADER)?.and_then(|text| text.parse().ok());
+    store.set_meta(LEADER, &own.to_string())?;
+    fold_dead(&parts.ledger, &living);
+    Ok(leader.is_some_and(|leader| living.contains(&leader)))
+}
+
 /// Counts what dead workers had open as killed; without this their threads would be waited for.
-fn fold_dead(ledger: &Ledger, own: u64) {
+fn fold_dead(ledger: &Ledger, living: &[u64]) {
     for generation in ledger.generations() {
-        if generation != own {
+        if !living.contains(&generation) {
             let dead = ledger.fold_dead(generation);
             let open: u32 = dead.open.iter().map(|(_, count)| count).sum();
             tracing::warn!(
@@ -211,6 +228,30 @@ fn fold_dead(ledger: &Ledger, own: u64) {
             );
         }
     }
+}
+
+/// Finds out whether this binary understands everything that another one left in the state
+/// directory, without taking control of it.
+///
+/// # Errors
+///
+/// What [`Control::start`] would fail with.
+pub fn prove(state: &Path) -> Result<(), StartError> {
+    let store = Store::open(state)?;
+    let clock = Clock::resume(store.meta("clock")?.as_deref());
+    Secrets::open(state, &store)?;
+    let journal = store.journal()?;
+    if !journal.is_empty() {
+        Engine::recover(&journal, store.epoch(), clock.now())?;
+    }
+    for text in store.open_accounts()? {
+        let read = serde_json::from_str::<Account>(&text);
+        read.map_err(|error| StartError::Journal {
+            key: "account".to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(())
 }
 
 /// Listens and publishes as the last worker did, without control: for when the database cannot

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreError;
 
@@ -100,7 +100,16 @@ const MIGRATIONS: &[&str] = &["
         BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 "];
 
-/// Brings the database to the newest version.
+/// The oldest binary, by the number of its migrations, that works with what these leave: one
+/// that lacks only tables, indices and columns it need not know. A migration that it could not
+/// work with raises this, and waits until no binary before it is in use.
+const READER_OLDEST: u32 = 1;
+
+/// Where [`READER_OLDEST`] of the newest binary that migrated is kept.
+pub(super) const READER_KEY: &str = "schema_reader_oldest";
+
+/// Brings the database to the newest version. One that a later binary has migrated is used as it
+/// is, if that binary said so.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let fail = StoreError::sqlite("migrate the database");
     let transaction = connection
@@ -110,7 +119,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(&fail)?;
     let supported = u32::try_from(MIGRATIONS.len()).expect("a handful of migrations");
-    if version > supported {
+    if version > supported && reader_oldest(&transaction, version)? > supported {
         return Err(StoreError::Newer {
             path: path.to_owned(),
             version,
@@ -124,6 +133,13 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
         transaction
             .pragma_update(None, "user_version", supported)
             .map_err(&fail)?;
+        super::set_meta(&transaction, READER_KEY, &READER_OLDEST.to_string())?;
     }
     transaction.commit().map_err(&fail)
+}
+
+/// The oldest binary that works with a database of a later version.
+fn reader_oldest(transaction: &Transaction<'_>, version: u32) -> Result<u32, StoreError> {
+    let kept = super::meta(transaction, READER_KEY)?;
+    Ok(kept.and_then(|text| text.parse().ok()).unwrap_or(version))
 }

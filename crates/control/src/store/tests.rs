@@ -111,15 +111,23 @@ fn a_damaged_database_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn a_newer_database_is_refused() {
-    let (state, store) = fresh();
-    store
-        .connection
-        .pragma_update(None, "user_version", 99)
-        .unwrap();
+fn a_newer_database_is_refused_unless_it_says_that_this_binary_works_with_it() {
+    let (state, mut store) = fresh();
+    let pragma = store.connection.pragma_update(None, "user_version", 99);
+    pragma.unwrap();
+    store.set_meta(schema::READER_KEY, "99").unwrap();
     drop(store);
     let error = Store::open(state.path()).unwrap_err();
     assert!(matches!(error, StoreError::Newer { version: 99, .. }));
+    let connection = Connection::open(state.path().join(DATABASE_FILE)).unwrap();
+    let restored = "UPDATE meta SET value = '1' WHERE key = ?1";
+    connection.execute(restored, [schema::READER_KEY]).unwrap();
+    let store = Store::open(state.path()).unwrap();
+    let version: u32 = store
+        .connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 99, "it stays what the newer binary made it");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -433,6 +434,18 @@ impl Host for FakeHost {
     }
 
     fn stopped(&self) {}
+
+    fn workers(&self) -> Option<(String, Vec<supervisor::WorkerInfo>)> {
+        None
+    }
+
+    fn upgrade(&self, program: &Path) -> Result<u64, String> {
+        Err(format!("{} is not run", program.display()))
+    }
+
+    fn publish(&self, _: &Table) {}
+
+    fn cut(&self, _: Cell) {}
 }
 
 /// Confirms every table at once, as one proxy thread.

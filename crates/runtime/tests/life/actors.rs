@@ -40,6 +40,8 @@ fn main() -> ExitCode {
 fn server(program: &str, directory: &str, case: &str) -> ExitCode {
     let program = std::path::absolute(program).unwrap().display().to_string();
     let reason = supervisor::run(SupervisorConfig {
+        version: "stage".into(),
+        step_limit: Duration::from_secs(20),
         state: format!("{directory}/state").into(),
         worker_argv: vec![program, "worker".into(), directory.into(), case.into()],
         worker_identity: None,

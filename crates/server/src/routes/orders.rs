@@ -5,6 +5,7 @@ use axum::extract::{ConnectInfo, Path, State};
 use control::Handle;
 use control::api::{
     Accepted, ApiError, PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest,
+    UpgradeRequest, UpgradeView,
 };
 use model::{Command, InstanceId, ServiceName};
 
@@ -144,4 +145,16 @@ pub(crate) async fn drain(
 ) -> Answer {
     let instance: InstanceId = parsed(&name, "instance")?;
     order(&control, peer, Command::Drain { instance }).await
+}
+
+/// Replaces the server by another binary, which the supervisor runs if nobody but its own user
+/// may change it. The answer comes when the new worker has started; `status` tells how it ends.
+#[utoipa::path(post, path = "/v1/upgrade", request_body = UpgradeRequest,
+    responses((status = 200, body = UpgradeView), (status = 409, body = ApiError)))]
+pub(crate) async fn upgrade(
+    State(control): State<Handle>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Body(request): Body<UpgradeRequest>,
+) -> Result<Json<UpgradeView>, Refused> {
+    Ok(Json(control.upgrade(request.program, peer.actor()).await?))
 }

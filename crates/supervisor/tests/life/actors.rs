@@ -30,7 +30,11 @@ fn main() -> ExitCode {
                 true => RootInstances::Refused,
                 false => RootInstances::Allowed,
             };
-            server(words[0], state, socket, root_instances)
+            let step_limit = match options.contains(&"--impatient") {
+                true => Duration::from_millis(300),
+                false => Duration::from_secs(20),
+            };
+            server((words[0], state, socket), root_instances, step_limit)
         }
         ["worker", socket] => worker(socket),
         _ => Err("usage: server STATE SOCKET | worker SOCKET".into()),
@@ -42,20 +46,21 @@ fn main() -> ExitCode {
 }
 
 fn server(
-    program: &str,
-    state: &str,
-    socket: &str,
+    (program, state, socket): (&str, &str, &str),
     root_instances: RootInstances,
+    step_limit: Duration,
 ) -> Result<ExitCode, Failure> {
     let program = std::path::absolute(program)?.display().to_string();
     let reason = supervisor::run(SupervisorConfig {
         state: state.into(),
+        version: "stage".into(),
         worker_argv: vec![program, "worker".into(), socket.into()],
         worker_identity: None,
         sockets_per_address: 2,
         ledger_bytes: 4096,
         root_instances,
         drain_limit: Duration::from_secs(20),
+        step_limit,
         stop_grace: Duration::from_millis(500),
     })?;
     Ok(match reason {
@@ -103,6 +108,12 @@ impl Worker {
             ["control"] => client.acquire_control()?.to_string(),
             ["yield"] => done(client.yield_control())?,
             ["ready"] => done(client.ready())?,
+            ["introduce", version] => done(client.introduce(version))?,
+            ["upgrade", program] => client.upgrade(program.as_ref())?.to_string(),
+            ["unfit", reason] => done(client.unfit(reason))?,
+            ["publish", table] => done(client.publish(table.as_bytes()))?,
+            ["cut", cell] => done(client.cut(cell.parse()?))?,
+            ["workers"] => self.workers()?,
             ["stopped"] => done(client.stopped())?,
             ["stop", code] => done(client.stop(code.parse()?))?,
             ["bind", address] => self.bind(address.parse()?)?,
@@ -115,6 +126,7 @@ impl Worker {
                 self.spawn(key, argv, Some(Identity { uid: id, gid: id }))?
             }
             ["nonsense"] => nonsense()?,
+            ["hello", version] => hello(version.parse()?)?,
             ["signal", key, number, scope] => self.signal(key, number.parse()?, scope)?,
             ["list"] => {
                 let all = client.list()?;
@@ -243,11 +255,23 @@ impl Worker {
         Ok(format!("{bytes} {}", before.trim_end_matches('\0')))
     }
 
+    fn workers(&self) -> Result<String, Failure> {
+        let (supervisor, all) = self.client.workers()?;
+        let line = |worker: &supervisor::WorkerInfo| {
+            let retired = if worker.retired { " retired" } else { "" };
+            format!("{} {}{retired}", worker.generation, worker.version)
+        };
+        let all: Vec<String> = all.iter().map(line).collect();
+        Ok(format!("{supervisor}: {}", all.join(";")))
+    }
+
     fn event(&self) -> Result<String, Failure> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
-            if let Some(event) = self.client.try_event()? {
-                return Ok(format!("{event:?}"));
+            if let Some(news) = self.client.try_news()? {
+                let table = news.table().unwrap_or_default();
+                let table = String::from_utf8_lossy(&table);
+                return Ok(format!("{:?}{table}", news.event));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -260,12 +284,45 @@ fn done(outcome: Result<(), supervisor::client::ClientError>) -> Result<String, 
     Ok("done".into())
 }
 
-/// Sends requests that are none, past the client, and reads the refusals.
-fn nonsense() -> Result<String, Failure> {
+/// The socket of requests, past the client.
+fn raw_socket() -> Result<OwnedFd, Failure> {
     let sockets = std::env::var("GAPLESS_SUPERVISOR")?;
     let number = sockets.split_once(':').ok_or("two sockets")?.0.parse()?;
     let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-    let socket = rustix::process::pidfd_getfd(&own, number, PidfdGetfdFlags::empty())?;
+    Ok(rustix::process::pidfd_getfd(
+        &own,
+        number,
+        PidfdGetfdFlags::empty(),
+    )?)
+}
+
+/// Sends a message past the client and reads the begin of the answer.
+fn exchange(socket: &OwnedFd, message: &[u8]) -> Result<[u8; 64], Failure> {
+    rustix::net::send(socket, message, SendFlags::NOSIGNAL)?;
+    let mut reply = [0; 64];
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while rustix::net::recv(socket, &mut reply, RecvFlags::empty()).is_err() {
+        if Instant::now() > deadline {
+            return Err("no answer".into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(reply)
+}
+
+/// Says hello as a worker of another version of the protocol; the supervisor's version.
+fn hello(version: u16) -> Result<String, Failure> {
+    let [low, high] = version.to_le_bytes();
+    let reply = exchange(&raw_socket()?, &[9, 0, 0, 0, 0, low, high])?;
+    Ok(match reply[4] {
+        1 => u16::from_le_bytes([reply[5], reply[6]]).to_string(),
+        _ => "refused".into(),
+    })
+}
+
+/// Sends requests that are none, past the client, and reads the refusals.
+fn nonsense() -> Result<String, Failure> {
+    let socket = raw_socket()?;
     let spawn_without_specification = [9, 0, 0, 0, 3, 1, 0, 0, 0, b'k'];
     let key_with_a_space = [9, 0, 0, 0, 7, 3, 0, 0, 0, b'a', b' ', b'b'];
     let endless_key = [9, 0, 0, 0, 7, 255, 255, 255, 255];
@@ -278,15 +335,7 @@ fn nonsense() -> Result<String, Failure> {
         &endless_key,
     ];
     for message in messages {
-        rustix::net::send(&socket, message, SendFlags::NOSIGNAL)?;
-        let mut reply = [0; 64];
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while rustix::net::recv(&socket, &mut reply, RecvFlags::empty()).is_err() {
-            if Instant::now() > deadline {
-                return Err("no refusal".into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let reply = exchange(&socket, message)?;
         // After the number: refused, because malformed.
         if reply[4..6] != [11, 1] {
             return Err(format!("{message:?} was answered with {reply:?}").into());

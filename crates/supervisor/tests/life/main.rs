@@ -6,4 +6,5 @@
 
 mod children;
 mod stage;
+mod upgrades;
 mod workers;

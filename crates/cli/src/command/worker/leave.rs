@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::LastTable;
@@ -25,9 +26,9 @@ const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 /// What a worker is known by to itself.
 pub(super) struct Own<'a> {
     pub(super) state: &'a Path,
-    pub(super) client: &'a Client,
+    pub(super) client: &'a Arc<Client>,
     pub(super) ledger: &'a Ledger,
-    pub(super) proxy: &'a Proxy,
+    pub(super) proxy: &'a Arc<Proxy>,
 }
 
 /// Waits for SIGTERM, then for the last open request; or until nobody can be served any more
@@ -41,7 +42,7 @@ pub(super) async fn told_to_go(own: &Own<'_>) {
     }
 }
 
-async fn terminated() {
+pub(super) async fn terminated() {
     match signal(SignalKind::terminate()) {
         Ok(mut told) => drop(told.recv().await),
         Err(error) => {
@@ -52,7 +53,7 @@ async fn terminated() {
 }
 
 /// Ends the proxy in order. A dead supervisor's sockets are nobody else's: they are emptied.
-async fn drained(own: &Own<'_>) {
+pub(super) async fn drained(own: &Own<'_>) {
     if own.client.is_orphan() {
         own.proxy.leave();
     } else {
