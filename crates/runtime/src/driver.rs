@@ -1,6 +1,7 @@
 //! What a place that runs instances must be able to do.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 
@@ -47,6 +48,9 @@ pub trait Driver: Send + Sync {
 
     /// Who would answer a connection to `port` on the loopback address.
     fn owners(&self, port: u16) -> Pending<'_, Result<Vec<PortOwner>, DriverError>>;
+
+    /// Where an instance listens, on whatever port; empty when it does not, or is not known.
+    fn listening<'a>(&'a self, key: &'a Key) -> Pending<'a, Result<Vec<SocketAddr>, DriverError>>;
 
     /// Waits for the next event; must always be awaited. Dropping the future loses none.
     fn event(&self) -> Pending<'_, DriverEvent>;

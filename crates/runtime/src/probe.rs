@@ -88,14 +88,52 @@ pub async fn run(
     let found = match (probe, address) {
         (Probe::Http { path, status, body }, Some(address)) => {
             let asked = http::ask(address, path, *status, body.as_deref());
-            bounded(timeout, asked).await
+            explained(bounded(timeout, asked).await, driver, (target.key, address)).await
         }
-        (Probe::Tcp, Some(address)) => bounded(timeout, connect(address)).await,
+        (Probe::Tcp, Some(address)) => {
+            let asked = bounded(timeout, connect(address)).await;
+            explained(asked, driver, (target.key, address)).await
+        }
         (Probe::Http { .. } | Probe::Tcp, None) => Err(Failure::because("the service has no port")),
         // It bounds itself, since it has something to end.
         (Probe::Exec(argv), _) => exec::ask(driver, &argv.0, target, timeout).await,
     };
     outcome(found, began)
+}
+
+/// Adds to a failure where the instance listens, if that is not where it was asked.
+async fn explained(
+    found: Result<(), Failure>,
+    driver: &dyn Driver,
+    (key, asked): (&Key, SocketAddr),
+) -> Result<(), Failure> {
+    let Err(mut failure) = found else {
+        return Ok(());
+    };
+    if failure.status.is_none()
+        && let Ok(addresses) = driver.listening(key).await
+    {
+        failure.reason.push_str(&elsewhere(&addresses, asked));
+    }
+    Err(failure)
+}
+
+fn elsewhere(addresses: &[SocketAddr], asked: SocketAddr) -> String {
+    let answers = |at: &SocketAddr| {
+        at.port() == asked.port() && (at.ip().is_unspecified() || at.ip() == asked.ip())
+    };
+    if addresses.iter().any(answers) {
+        return String::new();
+    }
+    let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    match all.as_slice() {
+        [] => "; the program listens nowhere".to_owned(),
+        some => format!(
+            "; the program listens on {}, its $PORT is {}",
+            some.join(" and "),
+            asked.port()
+        ),
+    }
 }
 
 /// Checks that whoever answers on `port` is the instance itself.

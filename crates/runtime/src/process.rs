@@ -1,6 +1,7 @@
 //! The process driver: instances are children of the supervisor.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -228,6 +229,11 @@ impl Driver for ProcessDriver {
             let owners = self.ask(move |client| client.owners(port)).await?;
             Ok(owners.into_iter().map(PortOwner::from).collect())
         })
+    }
+
+    fn listening<'a>(&'a self, key: &'a Key) -> Pending<'a, Result<Vec<SocketAddr>, DriverError>> {
+        let key = key.clone();
+        Box::pin(self.ask(move |client| client.listening(&key)))
     }
 
     fn event(&self) -> Pending<'_, DriverEvent> {

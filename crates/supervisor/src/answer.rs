@@ -80,6 +80,10 @@ impl Supervisor {
                 let owners = owner::owners(port, &self.children, self.server);
                 plain(Reply::Owners { owners })
             }
+            Request::Listening { key } => {
+                let addresses = owner::listening_of(&key, &self.children, self.server);
+                plain(Reply::Listening { addresses })
+            }
             Request::Ledger => self.ledger(),
             Request::Lease { acquire } => plain(self.lease(generation, acquire)),
             Request::Drops => plain(self.drops()),

@@ -289,6 +289,19 @@ impl Client {
         self.order("acknowledge", &Request::Acknowledge { key: key.clone() })
     }
 
+    /// Where a child, or what it started, listens; empty for one that is not known.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn listening(&self, key: &Key) -> Result<Vec<SocketAddr>, ClientError> {
+        let key = key.clone();
+        match self.ask(&Request::Listening { key }, None)?.0 {
+            Reply::Listening { addresses } => Ok(addresses),
+            other => Err(unexpected("listening", other)),
+        }
+    }
+
     /// Who would answer a connection to `port` on the IPv4 loopback address.
     ///
     /// Empty when nobody listens; several when sockets share the port.

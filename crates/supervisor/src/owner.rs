@@ -1,6 +1,6 @@
 //! Who listens on a TCP port.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,6 +10,7 @@ use crate::group;
 use crate::identity::ServerId;
 use crate::proc::{self, Table};
 use crate::protocol::PortOwner;
+use crate::spec::Key;
 
 /// The state of a listening socket in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
@@ -20,7 +21,14 @@ const TABLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The sockets listening on `port` at addresses that `concerned` names, by inode.
 fn listening(port: u16, concerned: &dyn Fn(IpAddr) -> bool) -> BTreeSet<u64> {
-    let mut found = BTreeSet::new();
+    let rows = rows().into_iter();
+    let wanted = rows.filter(|(address, at, _)| *at == port && concerned(*address));
+    wanted.map(|(_, _, inode)| inode).collect()
+}
+
+/// Address, port and inode of every listening socket.
+fn rows() -> Vec<(IpAddr, u16, u64)> {
+    let mut found = Vec::new();
     for path in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
         let Ok(file) = File::open(path) else { continue };
         // The kernel prints listening sockets first: no need to read the rest.
@@ -28,9 +36,7 @@ fn listening(port: u16, concerned: &dyn Fn(IpAddr) -> bool) -> BTreeSet<u64> {
             .lines()
             .map_while(Result::ok)
             .skip(1);
-        let rows = lines.map_while(|line| listening_row(&line));
-        let wanted = rows.filter(|(address, at, _)| *at == port && concerned(*address));
-        found.extend(wanted.map(|(_, _, inode)| inode));
+        found.extend(lines.map_while(|line| listening_row(&line)));
     }
     found
 }
@@ -91,6 +97,26 @@ pub(crate) fn rivals(address: SocketAddr, children: &Children, server: ServerId)
     let own = address.ip();
     let sockets = listening(address.port(), &|at| reaches(at, own) || reaches(own, at));
     holders(sockets, children, server)
+}
+
+/// Where a child, or what it started, listens.
+pub(crate) fn listening_of(key: &Key, children: &Children, server: ServerId) -> Vec<SocketAddr> {
+    let rows: BTreeMap<u64, SocketAddr> = rows()
+        .into_iter()
+        .map(|(address, port, inode)| (inode, SocketAddr::new(address, port)))
+        .collect();
+    let inodes: BTreeSet<u64> = rows.keys().copied().collect();
+    let table = Table::read();
+    let mut addresses = BTreeSet::new();
+    for pid in table.descendants(&BTreeSet::from([server.pid])) {
+        let process = table.processes.get(&pid);
+        let owner = process.and_then(|process| group::key_of(process, children, server, &table));
+        if owner.as_ref() == Some(key) {
+            let held = proc::sockets_held(pid, &inodes);
+            addresses.extend(held.iter().filter_map(|inode| rows.get(inode)).copied());
+        }
+    }
+    addresses.into_iter().take(SOCKETS_MAX).collect()
 }
 
 /// How many sockets listen at exactly this address.

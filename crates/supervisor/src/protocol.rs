@@ -50,6 +50,8 @@ pub(crate) enum Request {
     Acknowledge { key: Key },
     /// Who listens on a TCP port.
     Owner { port: u16 },
+    /// Where a child listens.
+    Listening { key: Key },
     /// The memory shared by all workers.
     Ledger,
     /// Take control, or give it back.
@@ -103,6 +105,7 @@ wire_enum!(Request {
     20 = Cut { cell },
     21 = Workers,
     22 = Introduce { version },
+    23 = Listening { key },
 });
 
 /// What a supervisor answers.
@@ -129,6 +132,9 @@ pub(crate) enum Reply {
     },
     Owners {
         owners: Vec<PortOwner>,
+    },
+    Listening {
+        addresses: Vec<SocketAddr>,
     },
     Ledger {
         bytes: u64,
@@ -160,6 +166,7 @@ wire_enum!(Reply {
     4 = Children { children, more },
     5 = Taken { stdout, stderr },
     6 = Owners { owners },
+    14 = Listening { addresses },
     7 = Ledger { bytes },
     8 = Lease { granted },
     9 = Drops { drops },

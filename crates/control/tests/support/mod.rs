@@ -346,6 +346,10 @@ impl Driver for FakeDriver {
         })
     }
 
+    fn listening<'a>(&'a self, _key: &'a Key) -> Pending<'a, Result<Vec<SocketAddr>, DriverError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn owners(&self, port: u16) -> Pending<'_, Result<Vec<PortOwner>, DriverError>> {
         Box::pin(async move {
             let children = self.children.lock().unwrap();

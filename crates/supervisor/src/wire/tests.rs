@@ -62,6 +62,7 @@ fn request() -> impl Strategy<Value = Request> {
         key().prop_map(|key| Request::Take { key }),
         key().prop_map(|key| Request::Acknowledge { key }),
         any::<u16>().prop_map(|port| Request::Owner { port }),
+        key().prop_map(|key| Request::Listening { key }),
         any::<bool>().prop_map(|acquire| Request::Lease { acquire }),
         any::<i32>().prop_map(|code| Request::Stop { code }),
         any::<u32>().prop_map(|after| Request::Leftovers { after }),
@@ -110,6 +111,8 @@ fn reply() -> impl Strategy<Value = Reply> {
             .prop_map(|(children, more)| Reply::Children { children, more }),
         (head.clone(), head).prop_map(|(stdout, stderr)| Reply::Taken { stdout, stderr }),
         vec(owner, 0..5).prop_map(|owners| Reply::Owners { owners }),
+        vec(any::<SocketAddr>().prop_map(plain), 0..5)
+            .prop_map(|addresses| Reply::Listening { addresses }),
         (vec(left, 0..5), any::<bool>())
             .prop_map(|(leftovers, more)| Reply::Leftovers { leftovers, more }),
         vec((any::<SocketAddr>().prop_map(plain), any::<u64>()), 0..5)

@@ -145,6 +145,11 @@ impl Worker {
                 };
                 all.iter().map(line).collect::<Vec<_>>().join(";")
             }
+            ["listening", key] => {
+                let all = client.listening(&Key::try_new(key)?)?;
+                let line = |address: &std::net::SocketAddr| address.to_string();
+                all.iter().map(line).collect::<Vec<_>>().join(";")
+            }
             ["ledger", text] => self.ledger(text)?,
             ["event"] => self.event()?,
             ["leftovers"] => {

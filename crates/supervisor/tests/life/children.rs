@@ -234,6 +234,11 @@ fn the_owner_of_a_port_is_the_child_or_a_named_stranger() {
         (!answer.is_empty()).then_some(answer)
     });
     assert!(answer.ends_with(" web/v1/1"), "{answer}");
+    assert_eq!(
+        worker.must("listening\tweb/v1/1"),
+        format!("127.0.0.1:{port}")
+    );
+    assert_eq!(worker.must("listening\tweb/v1/2"), "");
 }
 
 #[test]
