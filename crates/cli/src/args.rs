@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Pause(Pause),
     /// Replace the running server by another version of itself, without losing a request
     Upgrade(Upgrade),
+    /// Close a service: new requests get 503 and a page; open ones go on
+    Maintenance(Maintenance),
     /// Work on the configuration
     #[command(subcommand)]
     Config(Config),
@@ -228,6 +230,39 @@ pub(crate) struct Pause {
     /// Let the requests go on now
     #[arg(long, conflicts_with = "lasts")]
     pub(crate) end: bool,
+}
+
+/// Options of `maintenance`.
+#[derive(Debug, Args)]
+pub(crate) struct Maintenance {
+    /// The service
+    pub(crate) service: Name,
+    /// Close it, or open it again
+    #[command(subcommand)]
+    pub(crate) to: MaintenanceTo,
+}
+
+/// What becomes of a service.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MaintenanceTo {
+    /// Close it, or change what it says
+    On(MaintenanceOn),
+    /// Open it again
+    Off,
+}
+
+/// What a closed service says.
+#[derive(Debug, Args)]
+pub(crate) struct MaintenanceOn {
+    /// What is shown: a file of at most 64 KiB that ends in .html, .txt or .json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) page: Option<PathBuf>,
+    /// When clients are told to come back, at most 1d
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s")]
+    pub(crate) retry_after: std::time::Duration,
+    /// Let in requests with this header, if it has the secret's value
+    #[arg(long, value_name = "HEADER=secret:NAME", value_parser = allowed)]
+    pub(crate) allow: Option<(String, String)>,
 }
 
 /// Options of `rollback`.
@@ -390,6 +425,14 @@ fn secret_name(text: &str) -> Result<String, String> {
     Err(format!(
         "`{text}` is no name: A-Z, a-z, 0-9 and _, not beginning with a digit"
     ))
+}
+
+fn allowed(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once("=secret:");
+    let (header, name) = parts.filter(|(header, _)| !header.is_empty()).ok_or_else(|| {
+        format!("`{text}` is not like X-Staff=secret:STAFF; the value is set with `gapless secret set`")
+    })?;
+    Ok((header.to_ascii_lowercase(), secret_name(name)?))
 }
 
 fn pause(text: &str) -> Result<std::time::Duration, String> {

@@ -9,6 +9,7 @@ mod follow;
 mod init;
 mod logs;
 mod look;
+mod maintenance;
 mod secret;
 mod server;
 mod steer;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Trouble> {
         Command::Scale(args) => steer::scale(common, args, output),
         Command::Restart(args) => steer::plain(common, args, "restart", output),
         Command::Stop(args) => steer::plain(common, args, "stop", output),
+        Command::Maintenance(args) => maintenance::run(common, args, output),
         Command::Pause(args) => steer::pause(common, args, output),
         Command::Upgrade(args) => upgrade::run(common, args, output),
         Command::Config(args) => config::run(common, args, output),

@@ -8,6 +8,8 @@ mod deploys;
 mod faults;
 #[path = "end/instances.rs"]
 mod instances;
+#[path = "end/maintenance.rs"]
+mod maintenance;
 #[path = "end/pauses.rs"]
 mod pauses;
 #[path = "end/project.rs"]

@@ -11,7 +11,7 @@ use rollout::Order;
 
 use crate::batch::Batch;
 use crate::state::{Queued, Service, State};
-use crate::{pause, place, turn};
+use crate::{maintenance, pause, place, turn};
 
 /// The rollouts that a command began or concerns, or why it was refused.
 pub(crate) type Answer = Result<BTreeMap<ServiceName, RolloutId>, Refusal>;
@@ -25,6 +25,11 @@ pub(crate) fn run(state: &mut State, command: Command, now: Time, batch: &mut Ba
         Command::Resume { service } => resume(state, &service, now, batch),
         Command::Pause { service, lasts } => pause::begin(state, &service, (lasts, now), batch),
         Command::PauseEnd { service } => pause::end(state, &service, now, batch),
+        Command::Close {
+            service,
+            maintenance,
+        } => maintenance::close(state, &service, (maintenance, now), batch),
+        Command::Open { service } => maintenance::open(state, &service, now, batch),
         Command::Approve { service } => order(state, &service, Order::Approve, now),
         Command::Abort { service } => abort(state, &service, now, batch),
         Command::Rollback { service, release } => rollback(state, &service, release),

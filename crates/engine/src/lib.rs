@@ -20,6 +20,7 @@ mod engine;
 mod event;
 mod intake;
 mod journal;
+mod maintenance;
 mod pause;
 mod place;
 mod recover;
@@ -34,6 +35,6 @@ pub use engine::{Engine, Place};
 pub use event::Event;
 pub use recover::RecoverError;
 pub use status::{
-    EndedStatus, InstanceStatus, PauseStatus, QueuedStatus, ReleaseStatus, RolloutStatus,
-    ServiceStatus, Status,
+    ClosedStatus, EndedStatus, InstanceStatus, PauseStatus, QueuedStatus, ReleaseStatus,
+    RolloutStatus, ServiceStatus, Status,
 };

@@ -82,18 +82,18 @@ pub(crate) fn settle(state: &mut State, (now, ending): (Time, bool), batch: &mut
     }
 }
 
-fn note(service: &Service, text: String, batch: &mut Batch) {
+pub(crate) fn note(service: &Service, text: String, batch: &mut Batch) {
     let rollout = service.running.as_ref().map(|running| running.plan.rollout);
     batch.note(rollout, &service.name, text);
 }
 
-fn concerned(service: &Service) -> BTreeMap<ServiceName, model::RolloutId> {
+pub(crate) fn concerned(service: &Service) -> BTreeMap<ServiceName, model::RolloutId> {
     let running = service.running.as_ref();
     let rollout = running.map(|running| (service.name.clone(), running.plan.rollout));
     rollout.into_iter().collect()
 }
 
-fn seconds(span: Duration) -> String {
+pub(crate) fn seconds(span: Duration) -> String {
     let millis = span.as_millis();
     format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use fleet::{Fleet, FleetPolicy, Policies, Wanted};
 use model::{
-    Audience, InstanceId, JobKind, Peers, Policy, Port, Release, ReleaseId, Revision, RolloutId,
-    RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
+    Audience, InstanceId, JobKind, Maintenance, Peers, Policy, Port, Release, ReleaseId, Revision,
+    RolloutId, RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
 };
 use rollout::{Comparison, Ended, JobState, Plan, Target};
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,8 @@ pub(crate) struct Core {
     pub(crate) stopped: bool,
     #[serde(default)]
     pub(crate) pause: Option<Pause>,
+    #[serde(default)]
+    pub(crate) closed: Option<Closed>,
     /// Gone from the file: to be forgotten once nothing runs.
     pub(crate) pruned: bool,
     pub(crate) queued: Option<Queued>,
@@ -114,6 +116,13 @@ pub(crate) struct Core {
 pub(crate) struct Pause {
     pub(crate) since: Time,
     pub(crate) until: Time,
+}
+
+/// A service is closed for maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    pub(crate) since: Time,
+    pub(crate) maintenance: Maintenance,
 }
 
 /// A rollout that is accepted and not yet begun.

@@ -47,6 +47,9 @@ pub struct ServiceStatus {
     /// The pause that holds its new requests.
     #[serde(default)]
     pub pause: Option<PauseStatus>,
+    /// What closes it for maintenance.
+    #[serde(default)]
+    pub closed: Option<ClosedStatus>,
     /// Why its active release cannot be run, if so.
     pub trouble: Option<String>,
     /// Its instances in the order of their serials.
@@ -68,6 +71,19 @@ pub struct PauseStatus {
     pub until: Time,
     /// How many milliseconds are left.
     pub left_ms: u64,
+}
+
+/// A service is closed for maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedStatus {
+    /// Since when, on the engine's clock.
+    pub since: Time,
+    /// When clients are told to come back, in seconds.
+    pub retry_after_seconds: u32,
+    /// The bytes of its page; 0 without one.
+    pub page_bytes: u64,
+    /// The header that lets in who has its secret value.
+    pub allow_header: Option<String>,
 }
 
 /// A release that is kept.

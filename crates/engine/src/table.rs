@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use fleet::InstanceView;
 use model::{Audience, Reach, ReleaseId, Revision, ServiceName, Share, Strategy};
 use traffic::{
-    Candidate, Cell, Endpoint, HostPattern, Listener, Paused, Route, ServiceTable, Table,
+    Candidate, Cell, Endpoint, HostPattern, Listener, Paused, Route, ServiceClosed, ServiceTable,
+    Table,
 };
 
 use crate::state::{Service, State};
@@ -94,6 +95,10 @@ fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
         paused: service.core.pause.map(|pause| Paused {
             until: pause.until,
             until_micros: 0,
+        }),
+        closed: service.core.closed.as_ref().map(|closed| ServiceClosed {
+            maintenance: closed.maintenance.clone(),
+            pass: None,
         }),
     }
 }

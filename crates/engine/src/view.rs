@@ -51,6 +51,11 @@ impl Engine {
             policy: (*service.policy).clone(),
             replicas: service.replicas(),
             stopped: service.core.stopped,
+            closed: service
+                .core
+                .closed
+                .as_ref()
+                .map(crate::state::Closed::status),
             pause: service.core.pause.map(|pause| pause.status(now)),
             trouble: active.and_then(|active| service.fleet.trouble(active)),
             instances: self.instances(service),

@@ -42,7 +42,7 @@ pub use framing::Framing;
 pub use method::{Method, Version};
 pub use refusal::Refusal;
 pub use relay::BodyRelay;
-pub use reply::{ProxyError, write_error};
+pub use reply::{ErrorPage, ProxyError, write_error};
 pub use request::RequestHead;
 pub use response::ResponseHead;
 pub use rewrite::{

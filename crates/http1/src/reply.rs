@@ -5,6 +5,8 @@ use crate::exchange::Persist;
 use crate::field;
 use crate::method::{Method, Version};
 
+const SENTENCE: &str = "text/plain; charset=utf-8";
+
 /// A response that the proxy makes itself.
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyError<'a> {
@@ -14,6 +16,8 @@ pub struct ProxyError<'a> {
     pub reason: &'a str,
     /// One sentence for a person, without line ends.
     pub message: &'a str,
+    /// What is shown instead of the sentence.
+    pub page: Option<ErrorPage<'a>>,
     /// Seconds for `Retry-After`.
     pub retry_after_seconds: Option<u32>,
     /// The request's id, if it has one.
@@ -26,19 +30,32 @@ pub struct ProxyError<'a> {
     pub method: Method,
 }
 
+/// A body that an operator wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorPage<'a> {
+    /// Its media type; a caller's bug if it cannot be sent.
+    pub content_type: &'a str,
+    /// Its bytes.
+    pub body: &'a [u8],
+}
+
 /// Appends the whole response to `out`.
 pub fn write_error(error: &ProxyError<'_>, out: &mut Vec<u8>) {
     assert!(
         error.reason.bytes().all(ascii::is_token),
         "a reason is a fixed word"
     );
+    let (content_type, body, end) = match error.page {
+        Some(page) => (page.content_type, page.body, &b""[..]),
+        None => (SENTENCE, error.message.as_bytes(), &b"\n"[..]),
+    };
     out.extend_from_slice(b"HTTP/1.1 ");
     ascii::push_decimal(out, u64::from(error.status));
     out.push(b' ');
     out.extend_from_slice(phrase(error.status).as_bytes());
     out.extend_from_slice(b"\r\n");
     field::write(out, b"x-gapless-error", error.reason.as_bytes());
-    field::write(out, b"content-type", b"text/plain; charset=utf-8");
+    field::write(out, b"content-type", content_type.as_bytes());
     field::write(out, b"cache-control", b"no-store");
     if let Some(id) = error.request_id {
         field::write(out, crate::trace::REQUEST_ID.as_bytes(), id);
@@ -46,7 +63,7 @@ pub fn write_error(error: &ProxyError<'_>, out: &mut Vec<u8>) {
     if let Some(seconds) = error.retry_after_seconds {
         write_number(out, b"retry-after: ", u64::from(seconds));
     }
-    write_number(out, b"content-length: ", error.message.len() as u64 + 1);
+    write_number(out, b"content-length: ", (body.len() + end.len()) as u64);
     match (error.persist, error.client) {
         (Persist::Close, _) => field::write(out, b"connection", b"close"),
         (Persist::KeepAlive, Version::Http10) => field::write(out, b"connection", b"keep-alive"),
@@ -54,8 +71,8 @@ pub fn write_error(error: &ProxyError<'_>, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"\r\n");
     if error.method != Method::Head {
-        out.extend_from_slice(error.message.as_bytes());
-        out.push(b'\n');
+        out.extend_from_slice(body);
+        out.extend_from_slice(end);
     }
 }
 

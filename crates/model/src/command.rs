@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, InstanceId, Peers, Policy, Release, ReleaseId, RolloutId, ServiceName};
+use crate::{
+    Epoch, InstanceId, Maintenance, Peers, Policy, Release, ReleaseId, RolloutId, ServiceName,
+};
 
 /// The longest that requests of a service are held by a pause, however often it is asked for.
 pub const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -44,6 +46,19 @@ pub enum Command {
     },
     /// End a pause.
     PauseEnd {
+        /// Which service.
+        service: ServiceName,
+    },
+    /// Close a service for new requests until it is opened again; open ones go on. Once more:
+    /// what it says is replaced.
+    Close {
+        /// Which service.
+        service: ServiceName,
+        /// What it answers.
+        maintenance: Maintenance,
+    },
+    /// Open a closed service.
+    Open {
         /// Which service.
         service: ServiceName,
     },

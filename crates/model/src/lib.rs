@@ -7,6 +7,7 @@ mod argv;
 mod command;
 pub mod diagnostic;
 mod id;
+mod maintenance;
 mod network;
 mod outcome;
 mod policy;
@@ -19,6 +20,7 @@ mod waiting;
 pub use argv::{VariableError, variables};
 pub use command::{Command, Deploy, DeployService, PAUSE_MAX, Refusal};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
+pub use maintenance::{Maintenance, MaintenanceError, Page, Pass};
 pub use network::{Network, NetworkError, Peers};
 pub use outcome::{JobKind, Outcome, RolloutKind};
 pub use policy::{

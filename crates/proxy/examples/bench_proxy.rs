@@ -74,6 +74,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         audiences: Vec::new(),
         limits: ProxyLimits::default(),
         paused: None,
+        closed: None,
     };
     let route = Route {
         host: HostPattern::Any,

@@ -1,6 +1,7 @@
 //! Answers that the proxy makes itself: marked as its own, and counted by reason.
 
-use http1::{ClientSide, Framing, Method, Persist, ProxyError, Refusal, Version};
+use http1::{ClientSide, ErrorPage, Framing, Method, Persist, ProxyError, Refusal, Version};
+use model::Maintenance;
 use traffic::Rejected;
 
 use crate::client::{After, Client};
@@ -11,15 +12,16 @@ use crate::visit::Visit;
 
 /// What is said to the client.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reply {
+pub(crate) struct Reply<'a> {
     rejected: Rejected,
     status: u16,
     reason: &'static str,
     message: &'static str,
     retry_after_seconds: Option<u32>,
+    page: Option<ErrorPage<'a>>,
 }
 
-impl Reply {
+impl<'a> Reply<'a> {
     pub(crate) fn of(rejected: Rejected) -> Self {
         Self {
             rejected,
@@ -27,12 +29,23 @@ impl Reply {
             reason: rejected.name(),
             message: rejected.message(),
             retry_after_seconds: rejected.retry_after_seconds(),
+            page: None,
         }
     }
 
     /// The same, with a better time to come back if one is known.
     fn after(mut self, seconds: Option<u32>) -> Self {
         self.retry_after_seconds = seconds.or(self.retry_after_seconds);
+        self
+    }
+
+    /// The same, shown as an operator wrote it.
+    fn shown(mut self, maintenance: Option<&'a Maintenance>) -> Self {
+        let page = maintenance.and_then(|maintenance| maintenance.page.as_ref());
+        self.page = page.map(|page| ErrorPage {
+            content_type: &page.content_type,
+            body: page.body.as_bytes(),
+        });
         self
     }
 
@@ -44,6 +57,7 @@ impl Reply {
             reason: refusal.reason(),
             message: refusal.message(),
             retry_after_seconds: Rejected::BadRequest.retry_after_seconds(),
+            page: None,
         }
     }
 
@@ -57,6 +71,7 @@ impl Reply {
             status: self.status,
             reason: self.reason,
             message: self.message,
+            page: self.page,
             retry_after_seconds: self.retry_after_seconds,
             request_id,
             persist,
@@ -69,7 +84,7 @@ impl Reply {
 
 impl<S: Stream> Client<S> {
     /// Answers what was never a request, and closes.
-    pub(crate) async fn refuse(&mut self, exchange: &mut Exchange, reply: Reply) -> After {
+    pub(crate) async fn refuse(&mut self, exchange: &mut Exchange, reply: Reply<'_>) -> After {
         self.thread.writer.rejected(None, reply.rejected);
         self.set_reading(false);
         exchange.down.begin();
@@ -98,7 +113,9 @@ impl<S: Stream> Client<S> {
         let persist = side.begin_response(Framing::Length(1), wish);
         let shape = (side.version(), exchange.request.method());
         let id = visit.caller.request_id(&exchange.request);
-        let reply = Reply::of(rejected).after(visit.retry_after_seconds(rejected));
+        let reply = Reply::of(rejected)
+            .after(visit.retry_after_seconds(rejected))
+            .shown(visit.maintenance());
         reply.write((persist, Some(id)), shape, &mut exchange.down.out);
         self.watch
             .set_deadline_in(self.thread.settings.head_timeout);
@@ -129,6 +146,7 @@ fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
         | Rejected::NoResponse
         | Rejected::BadResponse
         | Rejected::Timeout
-        | Rejected::Paused => wish,
+        | Rejected::Paused
+        | Rejected::Maintenance => wish,
     }
 }

@@ -1,5 +1,6 @@
 //! One request's way to an endpoint: its service, its user, the endpoints it was tried at.
 
+mod closed;
 mod held;
 
 use std::future::poll_fn;
@@ -8,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http1::{ClientSide, Framing, Method, RequestHead};
-use model::{Affinity, ProxyLimits, ReleaseId, Revision};
+use model::{Affinity, Maintenance, ProxyLimits, ReleaseId, Revision};
 use traffic::{
     ATTEMPTS_MAX, Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, CookieId, FailedAttempt,
     Progress, Rejected, ServiceTable,
@@ -46,6 +47,8 @@ pub(crate) struct Visit {
     failures: u8,
     is_moved_back: bool,
     pause: PauseHold,
+    /// What a closed service has to say.
+    closed: Option<Box<Maintenance>>,
 }
 
 /// Where a request may go.
@@ -100,6 +103,7 @@ impl Visit {
             failures: 0,
             is_moved_back: false,
             pause: PauseHold::default(),
+            closed: None,
         }
     }
 
@@ -148,6 +152,9 @@ impl Visit {
             }
             if !thread.has_room_for_request() {
                 return Admission::Never(Rejected::Connections);
+            }
+            if self.is_closed((service, route.only), request) {
+                return Admission::Never(Rejected::Maintenance);
             }
             if let Some(until) = self.held_until(thread, (routing, service), route.only) {
                 return Admission::Hold(until);
@@ -219,8 +226,9 @@ impl Visit {
     /// Counts an answer of ours.
     pub(crate) fn count_rejected(&self, thread: &Thread, rejected: Rejected, now_micros: u64) {
         thread.writer.rejected(self.service, rejected);
-        // A pause is no gap: a person asked for it.
-        let service = self.service.filter(|_| rejected != Rejected::Paused);
+        // A person asked for these: they are no gap.
+        let is_asked = matches!(rejected, Rejected::Paused | Rejected::Maintenance);
+        let service = self.service.filter(|_| !is_asked);
         if let Some(service) = service {
             thread
                 .writer

@@ -37,6 +37,8 @@ use crate::routes::{artifacts, deploys, events, logs, looks, orders, secrets};
         orders::restart,
         orders::stop,
         orders::drain,
+        orders::maintenance,
+        orders::maintenance_end,
         orders::pause,
         orders::pause_end,
         orders::upgrade,

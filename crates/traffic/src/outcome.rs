@@ -205,11 +205,13 @@ pub enum Rejected {
     Cut,
     /// The service is paused, and too many requests are held already, or this one for too long.
     Paused,
+    /// The service is closed for maintenance.
+    Maintenance,
 }
 
 impl Rejected {
     /// How many there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
     /// All of them, in the order of their indices.
     pub const ALL: [Self; Self::COUNT] = [
         Self::NoRoute,
@@ -227,6 +229,7 @@ impl Rejected {
         Self::Timeout,
         Self::Cut,
         Self::Paused,
+        Self::Maintenance,
     ];
 
     /// Its index, below [`Rejected::COUNT`].
@@ -249,6 +252,7 @@ impl Rejected {
             Self::NoEndpoint => "no_endpoint",
             Self::Overload => "overload",
             Self::Paused => "paused",
+            Self::Maintenance => "maintenance",
             Self::Connect => "connect",
             Self::NoResponse => "no_response",
             Self::BadResponse => "bad_response",
@@ -269,7 +273,8 @@ impl Rejected {
             | Self::ClientConnections
             | Self::NoEndpoint
             | Self::Overload
-            | Self::Paused => 503,
+            | Self::Paused
+            | Self::Maintenance => 503,
             Self::Connect | Self::NoResponse | Self::BadResponse | Self::Cut => 502,
             Self::Timeout => 504,
         }
@@ -288,6 +293,7 @@ impl Rejected {
             Self::BodyTimeout => "the request's body did not come in time",
             Self::NoEndpoint => "no instance of the service is ready",
             Self::Overload => "too many requests wait for an instance of the service",
+            Self::Maintenance => "the service is closed for maintenance",
             Self::Paused => "the service is paused, and too many requests wait for its end",
             Self::Connect => "no connection to an instance could be made",
             Self::NoResponse => "the instance closed the connection without a response",
@@ -305,7 +311,8 @@ impl Rejected {
             | Self::ClientConnections
             | Self::NoEndpoint
             | Self::Overload
-            | Self::Paused => Some(1),
+            | Self::Paused
+            | Self::Maintenance => Some(1),
             Self::NoRoute
             | Self::BadRequest
             | Self::HeadTimeout

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use model::{
-    Affinity, InstanceId, Peers, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share,
-    Time,
+    Affinity, InstanceId, Maintenance, Peers, ProxyLimits, ReleaseId, Revision, RolloutId,
+    ServiceName, Share, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,20 @@ pub struct ServiceTable {
     /// While it lasts, new requests are held.
     #[serde(default)]
     pub paused: Option<Paused>,
+    /// While it is closed, new requests are answered by the proxy.
+    #[serde(default)]
+    pub closed: Option<ServiceClosed>,
+}
+
+/// What a closed service answers, and whom it lets in. Previews are open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceClosed {
+    /// What is answered.
+    pub maintenance: Maintenance,
+    /// Who is let in, the secret's value resolved by whoever publishes the table; without it
+    /// nobody is.
+    #[serde(skip)]
+    pub pass: Option<AudienceRule>,
 }
 
 /// Until when new requests are held.

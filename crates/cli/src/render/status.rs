@@ -139,6 +139,14 @@ fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String
 }
 
 fn paused(service: &ServiceStatus, traffic: &Traffic, out: &mut String) {
+    if let Some(closed) = &service.closed {
+        let header = closed.allow_header.as_deref();
+        let _ = write!(
+            out,
+            "\n  closed for maintenance: new requests get 503{}",
+            header.map_or_else(String::new, |name| format!(", but for those with {name}"))
+        );
+    }
     if let Some(pause) = &service.pause {
         let _ = write!(
             out,

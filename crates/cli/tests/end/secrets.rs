@@ -7,7 +7,7 @@ use crate::project::Project;
 
 const CANARY: &str = "canary-7f3a9c51-value";
 
-fn set(project: &Project, name: &str, value: &str) {
+pub(crate) fn set(project: &Project, name: &str, value: &str) {
     let mut child = project
         .stage
         .command(&["secret", "set", name])

@@ -190,6 +190,7 @@ impl Account {
             Rejected::NoEndpoint,
             Rejected::Overload,
             Rejected::Paused,
+            Rejected::Maintenance,
         ];
         let turned_away: u64 = turned_away.iter().map(|why| service.rejected(*why)).sum();
         let without_release = self.balance().without_release;

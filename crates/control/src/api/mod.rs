@@ -20,7 +20,8 @@ pub use look::{
 };
 pub use plan::{PlanStage, Planned, PlannedChange, PlannedService};
 pub use request::{
-    DeployRequest, PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest, UpgradeRequest,
+    DeployRequest, MaintenanceAllow, MaintenancePage, MaintenanceRequest, PauseRequest,
+    PromoteRequest, RollbackRequest, ScaleRequest, UpgradeRequest,
 };
 pub use status::{
     Account, ServerView, StatusAnswer, Traffic, UpgradeState, UpgradeView, WorkerView,

@@ -54,6 +54,53 @@ pub struct PauseRequest {
     pub for_ms: u64,
 }
 
+/// The body of `maintenance`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MaintenanceRequest {
+    /// When clients are told to come back, 1 to 86400 seconds.
+    pub retry_after_seconds: u32,
+    /// What is shown, at most 65536 bytes; absent: one sentence.
+    pub page: Option<MaintenancePage>,
+    /// Who is let in; absent: nobody.
+    pub allow: Option<MaintenanceAllow>,
+}
+
+/// A maintenance page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MaintenancePage {
+    /// Its media type.
+    pub content_type: String,
+    /// Its text.
+    pub body: String,
+}
+
+/// Requests with this header are let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MaintenanceAllow {
+    /// The header's name in lower case.
+    pub header: String,
+    /// The name of the secret whose newest value the header must have.
+    pub secret: String,
+}
+
+impl From<MaintenanceRequest> for model::Maintenance {
+    fn from(request: MaintenanceRequest) -> Self {
+        let page = request.page.map(|page| model::Page {
+            content_type: page.content_type,
+            body: page.body,
+        });
+        let pass = request.allow.map(|allow| model::Pass {
+            header: allow.header,
+            secret: allow.secret,
+        });
+        Self {
+            retry_after_seconds: request.retry_after_seconds,
+            page,
+            pass,
+        }
+    }
+}
+
 /// The body of `scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScaleRequest {

@@ -35,7 +35,10 @@ impl Shell {
         told: oneshot::Sender<Result<Accepted, Failure>>,
     ) {
         let spelled = spell(&command);
-        if let Err(error) = self.check_changeable() {
+        let checked = self
+            .check_changeable()
+            .and_then(|()| self.check_secret(&command));
+        if let Err(error) = checked {
             let refused = Err(error);
             self.audit(&actor, &spelled, &refused);
             // Whoever asked may be gone.
@@ -54,6 +57,25 @@ impl Shell {
             let _ = told.send(result);
         };
         self.command(command, Box::new(then));
+    }
+
+    /// Refuses a pass whose secret nobody has set: it would let nobody in.
+    fn check_secret(&self, command: &Command) -> Result<(), Failure> {
+        let Command::Close { maintenance, .. } = command else {
+            return Ok(());
+        };
+        let Some(pass) = &maintenance.pass else {
+            return Ok(());
+        };
+        match self.secrets.newest(&self.store, &pass.secret) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::new(
+                Code::Invalid,
+                "nobody could be let in with this header",
+            )
+            .with_cause(crate::chain(&error))
+            .with_hint(format!("set it with `gapless secret set {}`", pass.secret))),
+        }
     }
 
     pub(super) fn reply(&mut self, id: u64, answer: Answer) {

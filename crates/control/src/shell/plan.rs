@@ -213,6 +213,19 @@ pub(super) fn spell(command: &Command) -> String {
         Command::Pause { service, lasts } => {
             format!("pause {service} --for {}ms", lasts.as_millis())
         }
+        Command::Close {
+            service,
+            maintenance,
+        } => {
+            let pass = maintenance.pass.as_ref();
+            let allow = pass.map(|p| format!(" --allow {}=secret:{}", p.header, p.secret));
+            format!(
+                "maintenance {service} on --retry-after {}s{}",
+                maintenance.retry_after_seconds,
+                allow.unwrap_or_default()
+            )
+        }
+        Command::Open { service } => format!("maintenance {service} off"),
         Command::PauseEnd { service } => format!("pause {service} --end"),
     }
 }

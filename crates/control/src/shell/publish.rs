@@ -58,6 +58,13 @@ impl Shell {
                 service.audiences = rules.collect();
             }
         }
+        for closed in table.services.iter_mut().filter_map(|s| s.closed.as_mut()) {
+            closed.pass = closed.maintenance.pass.as_ref().and_then(|pass| {
+                let name = pass.header.clone();
+                let value = AudienceValue::Secret(pass.secret.clone());
+                self.rule(&Audience::Header { name, value })
+            });
+        }
         table
     }
 

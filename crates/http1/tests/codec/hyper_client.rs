@@ -273,6 +273,7 @@ fn hyper_reads_the_proxys_own_errors() {
             status: 502,
             reason: "refused",
             message: "the program refused the connection",
+            page: None,
             retry_after_seconds: None,
             persist: Persist::KeepAlive,
             request_id: None,

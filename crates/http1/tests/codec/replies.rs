@@ -1,11 +1,12 @@
 //! Responses that the proxy makes itself.
 
-use http1::{Method, Persist, ProxyError, Version, write_error};
+use http1::{ErrorPage, Method, Persist, ProxyError, Version, write_error};
 
 const ERROR: ProxyError<'static> = ProxyError {
     status: 503,
     reason: "no-endpoint",
     message: "no instance of the service is ready",
+    page: None,
     retry_after_seconds: Some(2),
     request_id: None,
     persist: Persist::KeepAlive,
@@ -48,6 +49,26 @@ fn head_gets_no_body_and_closing_is_said() {
         "{text}"
     );
     assert!(!text.contains("retry-after"));
+}
+
+#[test]
+fn a_page_stands_for_the_sentence_and_head_tells_its_length() {
+    let page = ErrorPage {
+        content_type: "text/html",
+        body: b"<p>soon",
+    };
+    for (method, body) in [(Method::Get, "<p>soon"), (Method::Head, "")] {
+        let text = written(&ProxyError {
+            page: Some(page),
+            method,
+            ..ERROR
+        });
+        assert!(text.contains("\r\ncontent-type: text/html\r\n"), "{text}");
+        assert!(
+            text.ends_with(&format!("\r\ncontent-length: 7\r\n\r\n{body}")),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -105,6 +105,9 @@ impl Visit {
 
     /// When it is worth coming back, if that is known.
     pub(crate) fn retry_after_seconds(&self, rejected: Rejected) -> Option<u32> {
+        if rejected == Rejected::Maintenance {
+            return self.closed.as_ref().map(|it| it.retry_after_seconds);
+        }
         if rejected != Rejected::Paused {
             return None;
         }

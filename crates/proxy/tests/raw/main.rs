@@ -5,6 +5,7 @@
 mod any_split;
 mod basics;
 mod chaos;
+mod closed;
 mod cutover;
 mod endings;
 mod exact;

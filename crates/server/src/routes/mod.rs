@@ -46,6 +46,14 @@ pub(crate) fn router(control: Handle) -> Router {
         .route("/v1/services/{service}/scale", post(orders::scale))
         .route("/v1/services/{service}/restart", post(orders::restart))
         .route("/v1/services/{service}/stop", post(orders::stop))
+        .route(
+            "/v1/services/{service}/maintenance",
+            post(orders::maintenance),
+        )
+        .route(
+            "/v1/services/{service}/maintenance/end",
+            post(orders::maintenance_end),
+        )
         .route("/v1/services/{service}/pause", post(orders::pause))
         .route("/v1/services/{service}/pause/end", post(orders::pause_end))
         .route("/v1/instances/{instance}/drain", post(orders::drain))

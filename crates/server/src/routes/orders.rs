@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use control::Handle;
 use control::api::{
-    Accepted, ApiError, PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest,
-    UpgradeRequest, UpgradeView,
+    Accepted, ApiError, MaintenanceRequest, PauseRequest, PromoteRequest, RollbackRequest,
+    ScaleRequest, UpgradeRequest, UpgradeView,
 };
 use model::{Command, InstanceId, ServiceName};
 
@@ -65,6 +65,28 @@ plain_order!(
     /// Lets the requests go on that a pause holds.
     pause_end, "/v1/services/{service}/pause/end", PauseEnd
 );
+
+plain_order!(
+    /// Opens a service that is closed for maintenance.
+    maintenance_end, "/v1/services/{service}/maintenance/end", Open
+);
+
+/// Closes a service for maintenance: new requests are answered with 503 and the page.
+#[utoipa::path(post, path = "/v1/services/{service}/maintenance", request_body = MaintenanceRequest,
+    params(("service" = String, Path, description = "The service")),
+    responses((status = 200, body = Accepted), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+pub(crate) async fn maintenance(
+    State(control): State<Handle>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    Body(request): Body<MaintenanceRequest>,
+) -> Answer {
+    let command = Command::Close {
+        service: service(&name)?,
+        maintenance: request.into(),
+    };
+    order(&control, peer, command).await
+}
 
 /// Holds new requests of a service, for at most a minute.
 #[utoipa::path(post, path = "/v1/services/{service}/pause", request_body = PauseRequest,

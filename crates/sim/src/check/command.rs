@@ -122,6 +122,7 @@ impl Model {
             Command::Resume { service } => self.resumed(service),
             Command::Pause { service, lasts } => self.paused(service, *lasts),
             Command::PauseEnd { service } => self.unpaused(service),
+            Command::Close { .. } | Command::Open { .. } => {}
             Command::Approve { service } => self.roll(service, |roll| roll.approvals += 1),
             Command::Abort { service } => self.roll(service, |roll| {
                 roll.held = None;

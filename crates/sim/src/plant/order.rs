@@ -51,6 +51,8 @@ impl Planted {
             | Command::Restart { .. }
             | Command::Pause { .. }
             | Command::PauseEnd { .. }
+            | Command::Close { .. }
+            | Command::Open { .. }
             | Command::Drain { .. }
             | Command::Stop { .. }) => other,
         };

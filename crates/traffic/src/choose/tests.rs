@@ -37,6 +37,7 @@ fn service(
         audiences: Vec::new(),
         limits: ProxyLimits::default(),
         paused: None,
+        closed: None,
     }
 }
 

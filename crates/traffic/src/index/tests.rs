@@ -25,6 +25,7 @@ fn service(number: usize) -> ServiceTable {
             ..ProxyLimits::default()
         },
         paused: None,
+        closed: None,
     }
 }
 

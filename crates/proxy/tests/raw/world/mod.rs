@@ -232,6 +232,7 @@ pub(crate) fn service_table(limits: ProxyLimits) -> ServiceTable {
         audiences: Vec::new(),
         limits,
         paused: None,
+        closed: None,
     }
 }
 
