@@ -33,6 +33,16 @@ pub(crate) struct Stop {
     leftovers: Vec<Leftover>,
 }
 
+impl Stop {
+    pub(crate) fn new(due: Instant, leftovers: Vec<Leftover>) -> Self {
+        Self { due, leftovers }
+    }
+
+    pub(crate) fn leftovers(&self) -> &[Leftover] {
+        &self.leftovers
+    }
+}
+
 /// All stops that are not over.
 pub(crate) type Stops = Vec<Stop>;
 
@@ -322,6 +332,7 @@ impl Supervisor {
             (true, Some(holder)) if holder != generation => Reply::Lease { granted: false },
             (true, _) => {
                 self.control = Some(generation);
+                self.tell_outcome();
                 Reply::Lease { granted: true }
             }
         }

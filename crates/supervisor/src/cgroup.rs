@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::protocol::Enforcement;
 use crate::spec::Limits;
+use crate::wire::wire_struct;
 
 /// The length of a period of the CPU limit, in microseconds.
 const CPU_PERIOD_US: u64 = 100_000;
@@ -99,6 +100,46 @@ impl Cgroups {
     }
 }
 
+/// All directories as they are handed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CgroupsState {
+    root: Option<PathBuf>,
+    controllers: Vec<String>,
+    made: u64,
+    left: Vec<PathBuf>,
+}
+wire_struct!(CgroupsState {
+    root,
+    controllers,
+    made,
+    left
+});
+
+impl CgroupsState {
+    pub(crate) fn of(cgroups: Option<&Cgroups>, left: &[ChildCgroup]) -> Self {
+        let controllers = cgroups.into_iter().flat_map(|cgroups| &cgroups.controllers);
+        Self {
+            root: cgroups.map(|cgroups| cgroups.root.clone()),
+            controllers: controllers.cloned().collect(),
+            made: cgroups.map_or(0, |cgroups| cgroups.made),
+            left: left.iter().map(|cgroup| cgroup.path.clone()).collect(),
+        }
+    }
+
+    /// Our directory, and those that are still to be removed.
+    pub(crate) fn restore(self) -> (Option<Cgroups>, Vec<ChildCgroup>) {
+        let cgroups = self.root.map(|root| Cgroups {
+            root,
+            controllers: self.controllers.into_iter().collect(),
+            made: self.made,
+        });
+        (
+            cgroups,
+            self.left.into_iter().map(ChildCgroup::at).collect(),
+        )
+    }
+}
+
 impl Drop for Cgroups {
     fn drop(&mut self) {
         remove_tree(&self.root);
@@ -106,6 +147,15 @@ impl Drop for Cgroups {
 }
 
 impl ChildCgroup {
+    /// One that exists.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file that a new process writes itself into.
     pub(crate) fn door(&self) -> Option<OwnedFd> {
         let file = OpenOptions::new()

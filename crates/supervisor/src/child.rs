@@ -45,6 +45,8 @@ pub(crate) struct Birthplace {
     pub(crate) root_allowed: bool,
     /// The limit on open files that this process began with.
     pub(crate) open_files: Rlimit,
+    /// The limit on core files that it began with.
+    pub(crate) core_bytes: Rlimit,
 }
 
 impl Birthplace {
@@ -122,9 +124,9 @@ impl Birthplace {
         }
     }
 
-    /// The files limit as it was for us, then memory where no cgroup holds it, then what is asked.
+    /// The limits on files and on core files as they were for us, then memory where no cgroup holds it, then what is asked.
     fn rlimits(&self, spec: &SpawnSpec, held: Held) -> Vec<(Os, Rlimit)> {
-        let mut all = vec![(Os::Nofile, self.open_files)];
+        let mut all = vec![(Os::Nofile, self.open_files), (Os::Core, self.core_bytes)];
         let limit = |max| Rlimit {
             current: Some(max),
             maximum: Some(max),

@@ -12,6 +12,9 @@ pub(crate) const SERVER_VARIABLE: &str = "GAPLESS_SERVER";
 /// Carries the key into every child.
 pub(crate) const KEY_VARIABLE: &str = "GAPLESS_KEY";
 
+/// Carries what to do with a handover, and its descriptor, into another binary.
+pub(crate) const HANDOVER_VARIABLE: &str = "GAPLESS_HANDOVER";
+
 /// One life of a server: its state directory and its supervisor process.
 ///
 /// The directory counts by device and inode, so every path to it is the same.

@@ -13,6 +13,7 @@ mod child;
 pub mod client;
 mod config;
 mod group;
+mod handover;
 mod identity;
 mod leftovers;
 mod listener;
@@ -36,6 +37,6 @@ pub use protocol::{
     PROTOCOL_OLDEST, PROTOCOL_VERSION, PortOwner, Refusal, Scope, UpgradeOutcome, WorkerInfo,
 };
 pub use rustix::process::Signal;
-pub use server::run;
+pub use server::{handed_over, run};
 pub use spec::{Key, KeyError, Limits, Output, Resource, ResourceLimit, SpawnSpec};
 pub use wire::WireError;

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
+use crate::handover::{Descriptors, HandoverError};
 use crate::protocol::TakenHead;
+use crate::wire::wire_struct;
 
 /// How many bytes of one stream are kept while no worker reads it.
 pub(crate) const RING_BYTES_MAX: usize = 64 * 1024;
@@ -34,6 +36,36 @@ impl Ring {
         self.bytes.drain(..over);
         self.bytes.extend(new);
         self.dropped_bytes += (skipped + over) as u64;
+    }
+}
+
+/// A stream as it is handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StreamState {
+    pub(crate) pipe: Option<i32>,
+    pub(crate) kept: Vec<u8>,
+    pub(crate) dropped_bytes: u64,
+    pub(crate) holder: Option<u64>,
+}
+wire_struct!(StreamState {
+    pipe,
+    kept,
+    dropped_bytes,
+    holder
+});
+
+impl StreamState {
+    pub(crate) fn restore(&self, from: &mut Descriptors) -> Result<Stream, HandoverError> {
+        let pipe = self.pipe.map(|number| from.take(number)).transpose()?;
+        let ring = Ring {
+            bytes: self.kept.iter().copied().collect(),
+            dropped_bytes: self.dropped_bytes,
+        };
+        Ok(Stream {
+            pipe,
+            ring,
+            holder: self.holder,
+        })
     }
 }
 
@@ -103,6 +135,16 @@ impl Stream {
             dropped_bytes: ring.dropped_bytes,
         };
         (head, kept, pipe)
+    }
+
+    /// The stream as it is handed over.
+    pub(crate) fn state(&self) -> StreamState {
+        StreamState {
+            pipe: self.pipe.as_ref().map(AsRawFd::as_raw_fd),
+            kept: self.ring.bytes.iter().copied().collect(),
+            dropped_bytes: self.ring.dropped_bytes,
+            holder: self.holder,
+        }
     }
 
     /// The worker is dead or gave control back: read for it again.

@@ -6,22 +6,23 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, Signal, WaitOptions, WaitStatus};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
 
 use crate::answer::Stops;
 use crate::cgroup::Cgroups;
 use crate::child::{Birthplace, Children};
 use crate::config::{ExitReason, RootInstances, SupervisorConfig, SupervisorError};
 use crate::group::Family;
-use crate::identity::ServerId;
+use crate::handover::{Descriptors, Handover};
+use crate::identity::{HANDOVER_VARIABLE, ServerId};
 use crate::listener::Listeners;
 use crate::proc::Table;
-use crate::protocol::{ChildState, Event, ExitStatus, FDS_MAX};
+use crate::protocol::{ChildState, Event, ExitStatus, FDS_MAX, UpgradeOutcome};
 use crate::spec::Key;
 use crate::state::{self, Lock};
-use crate::upgrade::Upgrade;
-use crate::worker::{self, Restart, Worker};
-use crate::{channel, group, notify, proc, sys};
+use crate::upgrade::{PROVE, RESUME, Upgrade};
+use crate::worker::{self, CORE_BYTES_MAX, Restart, Worker};
+use crate::{channel, group, handover, notify, proc, sys};
 
 /// How often nothing at all is waited for.
 const TICK: Duration = Duration::from_secs(5);
@@ -60,10 +61,12 @@ pub(crate) struct Supervisor {
     pub(crate) cgroups_left: Vec<crate::cgroup::ChildCgroup>,
     pub(crate) told_ready: bool,
     pub(crate) upgrade: Option<Upgrade>,
-    restart: Restart,
+    /// How the last upgrade ended, until the worker in control is told.
+    pub(crate) outcome: Option<UpgradeOutcome>,
+    pub(crate) restart: Restart,
     pub(crate) generation: u64,
     signals: OwnedFd,
-    _lock: Lock,
+    pub(crate) lock: Lock,
 }
 
 /// Whose descriptor is ready.
@@ -88,7 +91,83 @@ pub fn run(config: SupervisorConfig) -> Result<ExitReason, SupervisorError> {
     Supervisor::start(config)?.serve()
 }
 
+/// Goes on as the supervisor that this process was before it became this binary, or proves that
+/// it could; `None` when nothing was handed over. To be asked before anything else.
+///
+/// # Errors
+///
+/// When what was handed over cannot be read.
+pub fn handed_over(version: &str) -> Option<Result<ExitReason, SupervisorError>> {
+    let order = std::env::var(HANDOVER_VARIABLE).ok()?;
+    Some(go_on(&order, version))
+}
+
+fn go_on(order: &str, version: &str) -> Result<ExitReason, SupervisorError> {
+    let unknown = || SupervisorError::Config("the order to go on is not understood");
+    let (verb, number) = order.split_once(':').ok_or_else(unknown)?;
+    let number = number.parse().map_err(|_| unknown())?;
+    let memory = sys::adopt(number).ok_or_else(unknown)?;
+    let read = channel::unseal(&memory, handover::BYTES_MAX);
+    let read = read.map_err(|error| SupervisorError::os("read what was handed over", error))?;
+    let handover = Handover::from_bytes(&read)?;
+    match verb {
+        PROVE => Ok(ExitReason::Stopped { code: 0 }),
+        RESUME => Supervisor::resume(handover, version)?.serve(),
+        _ => Err(unknown()),
+    }
+}
+
 impl Supervisor {
+    /// The supervisor that this process was before.
+    fn resume(handover: Handover, version: &str) -> Result<Self, SupervisorError> {
+        let os = |doing: &str, error| SupervisorError::os(doing, error);
+        let mut from = Descriptors::adopt(&handover)?;
+        sys::close_inherited_on_exec().map_err(|error| os("close inherited files", error))?;
+        let signals = sys::signal_descriptor().map_err(|error| os("receive signals", error))?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .map_err(|error| os("become a subreaper", error.into()))?;
+        let config = handover.config(version.to_owned());
+        let held = handover.hold(&mut from)?;
+        let server = ServerId::own(&config.state).map_err(|error| os("see the state", error))?;
+        let workers = handover.workers.into_iter();
+        let workers = workers.map(|worker| worker.restore(&mut from));
+        let workers = workers.collect::<Result<Vec<_>, _>>()?;
+        let (cgroups, cgroups_left) = handover.cgroups.restore();
+        let core = handover.core;
+        let limit = |(current, maximum)| Rlimit { current, maximum };
+        forbid_dumps();
+        let birthplace = Birthplace {
+            server,
+            cgroups,
+            identity: worker::worker_identity(&config),
+            root_allowed: config.root_instances == RootInstances::Allowed,
+            open_files: limit(core.open_files),
+            core_bytes: limit(core.core_bytes),
+        };
+        let mut resumed = Self {
+            config,
+            server,
+            birthplace,
+            children: held.children,
+            listeners: held.listeners,
+            ledger: held.ledger,
+            workers,
+            control: core.control,
+            phase: Phase::Serving,
+            stops: held.stops,
+            cgroups_left,
+            told_ready: core.told_ready,
+            upgrade: None,
+            outcome: None,
+            restart: Restart::default(),
+            generation: core.generation,
+            signals,
+            lock: Lock::held(held.lock),
+        };
+        resumed.replaced();
+        Ok(resumed)
+    }
+
     fn start(config: SupervisorConfig) -> Result<Self, SupervisorError> {
         if !(1..=FDS_MAX).contains(&config.sockets_per_address) {
             return Err(SupervisorError::Config(
@@ -110,6 +189,7 @@ impl Supervisor {
             identity: worker::worker_identity(&config),
             root_allowed: config.root_instances == RootInstances::Allowed,
             open_files: raise_open_files(),
+            core_bytes: forbid_dumps(),
         };
         let program = config.worker_argv.first();
         let program = program.ok_or(SupervisorError::Config("no worker program"))?;
@@ -128,10 +208,11 @@ impl Supervisor {
             cgroups_left: Vec::new(),
             told_ready: false,
             upgrade: None,
+            outcome: None,
             restart: Restart::default(),
             generation: 1,
             signals,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -143,6 +224,7 @@ impl Supervisor {
             let now = Instant::now();
             self.kill_overdue_leftovers(now);
             self.cgroups_left.retain(|cgroup| !cgroup.remove());
+            self.replace_if_proved();
             self.upgrade_overdue(now);
             self.restart_if_due(now);
             self.next_phase(now);
@@ -322,12 +404,12 @@ impl Supervisor {
     }
 
     /// Collects whoever ended: workers, children and their orphans.
-    fn reap(&mut self) {
+    pub(crate) fn reap(&mut self) {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if let Some(index) = self.workers.iter().position(|worker| worker.pid == pid) {
                 let worker = self.workers.remove(index);
                 self.bury(&worker, exit_status(status));
-            } else {
+            } else if !self.proved(pid, exit_status(status)) {
                 self.note_exit(pid.as_raw_pid().unsigned_abs(), exit_status(status));
             }
         }
@@ -435,5 +517,21 @@ fn raise_open_files() -> Rlimit {
         maximum: before.maximum,
     };
     let _as_before = rustix::process::setrlimit(Resource::Nofile, raised);
+    before
+}
+
+/// Sees to it that no memory of ours, where secrets pass through, is written to a core file;
+/// returns the limit as it was, which children get back.
+fn forbid_dumps() -> Rlimit {
+    let before = rustix::process::getrlimit(Resource::Core);
+    let limit = Rlimit {
+        current: Some(CORE_BYTES_MAX),
+        maximum: before.maximum,
+    };
+    let _lower_already = rustix::process::setrlimit(Resource::Core, limit);
+    if rustix::process::geteuid().is_root() {
+        // Who is not root must be able to look at what it left: the next server finds it so.
+        let _stays = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
     before
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -46,7 +47,13 @@ pub(crate) fn make(state: &Path, owner: Option<Identity>) -> Result<(), Supervis
 /// Holds the lock of the state directory until dropped, or until this process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl AsRawFd for Lock {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
 }
 
 impl Lock {
@@ -75,7 +82,12 @@ impl Lock {
         }
         file.set_len(0).map_err(os)?;
         writeln!(file, "{}", std::process::id()).map_err(os)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// The lock as this process has held it before.
+    pub(crate) fn held(file: OwnedFd) -> Self {
+        Self { file: file.into() }
     }
 }
 

@@ -4,10 +4,13 @@
     reason = "raw descriptors, signal masks and the time between fork and exec"
 )]
 
+use std::ffi::{CString, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::io::FdFlags;
@@ -37,6 +40,71 @@ pub(crate) fn adopt_socket(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: the parent passed the number for this process to own, it is open,
     // and the caller asks once for each number.
     Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Takes ownership of a descriptor that the binary before left open in this process.
+///
+/// `None` unless it is open and above standard error. It is closed on exec from now on.
+pub(crate) fn adopt(number: RawFd) -> Option<OwnedFd> {
+    if number <= 2 {
+        return None;
+    }
+    // SAFETY: only looked at; whether it is open is what is asked.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC).ok()?;
+    // SAFETY: it is open, nobody else in this fresh program knows the number, and the caller asks
+    // once for each.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Becomes another program with the same arguments, with `variable` set, and with only `keep`
+/// and standard input, output and error open. Returns what keeps it from that.
+///
+/// Blocked signals stay blocked and pending ones pending: none is lost in between.
+pub(crate) fn become_program(
+    program: &Path,
+    (variable, value): (&str, &str),
+    keep: &[RawFd],
+) -> io::Error {
+    let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
+    let others = std::env::vars_os().filter(|(name, _)| name != variable);
+    let pair = |(mut name, value): (OsString, OsString)| {
+        name.push("=");
+        name.push(value);
+        text(name)
+    };
+    let own = std::iter::once(program.as_os_str().to_owned()).chain(std::env::args_os().skip(1));
+    let arguments: io::Result<Vec<CString>> = own.map(text).collect();
+    let named = std::iter::once((OsString::from(variable), OsString::from(value)));
+    let environment: io::Result<Vec<CString>> = others.chain(named).map(pair).collect();
+    let (arguments, environment) = match (arguments, environment) {
+        (Ok(arguments), Ok(environment)) => (arguments, environment),
+        (Err(error), _) | (_, Err(error)) => return error,
+    };
+    set_kept(keep, FdFlags::empty());
+    let error = execute(&arguments, &environment);
+    set_kept(keep, FdFlags::CLOEXEC);
+    error
+}
+
+/// Replaces this program by the one that the first argument names; returns only on failure.
+fn execute(arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |all: &[CString]| -> Vec<*const libc::c_char> {
+        let own = all.iter().map(|one| one.as_ptr());
+        own.chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both lists end with a null pointer, and they and their texts outlive the call.
+    unsafe { libc::execve(arguments[0], arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+fn set_kept(numbers: &[RawFd], flags: FdFlags) {
+    for number in numbers {
+        // SAFETY: the caller holds them; only a flag is set.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(*number) };
+        let _is_open = rustix::io::fcntl_setfd(borrowed, flags);
+    }
 }
 
 /// Makes every descriptor above standard error close on exec.

@@ -8,19 +8,28 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::channel;
 use crate::client::SOCKETS_VARIABLE;
 use crate::config::{Identity, SupervisorConfig, SupervisorError};
-use crate::identity::{KEY_VARIABLE, SERVER_VARIABLE, ServerId};
+use crate::handover::{Descriptors, HandoverError};
+use crate::identity::{HANDOVER_VARIABLE, KEY_VARIABLE, SERVER_VARIABLE, ServerId};
 use crate::notify::NOTIFY_VARIABLE;
 use crate::protocol::{Event, PROTOCOL_OLDEST, Reply, WorkerInfo};
 use crate::sys::{self, BeforeExec};
-use crate::wire::Wire;
+use crate::wire::{Wire, wire_struct};
 
 /// Events that wait for a worker that does not read; then it is told to list again.
 const EVENTS_MAX: usize = 256;
+
+/// The limit of core files that also holds where the kernel gives them to a program: there it
+/// takes no smaller one for a limit, and this one for "none".
+pub(crate) const CORE_BYTES_MAX: u64 = 1;
+const NO_CORE: Rlimit = Rlimit {
+    current: Some(CORE_BYTES_MAX),
+    maximum: Some(CORE_BYTES_MAX),
+};
 
 /// A worker that lived at least this long is started again at once.
 const STEADY_LIFE: Duration = Duration::from_secs(1);
@@ -47,7 +56,67 @@ pub(crate) struct Worker {
     pub(crate) retired: bool,
 }
 
+/// A worker as it is handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WorkerState {
+    pub(crate) generation: u64,
+    pub(crate) pid: i32,
+    pub(crate) requests: i32,
+    pub(crate) events: i32,
+    pub(crate) lived_ms: u64,
+    pub(crate) protocol: u16,
+    pub(crate) version: String,
+    pub(crate) program: PathBuf,
+    pub(crate) retired: bool,
+}
+wire_struct!(WorkerState {
+    generation,
+    pid,
+    requests,
+    events,
+    lived_ms,
+    protocol,
+    version,
+    program,
+    retired
+});
+
+impl WorkerState {
+    pub(crate) fn restore(self, from: &mut Descriptors) -> Result<Worker, HandoverError> {
+        let lived = Duration::from_millis(self.lived_ms);
+        let now = Instant::now();
+        Ok(Worker {
+            generation: self.generation,
+            pid: Pid::from_raw(self.pid).ok_or(HandoverError::NoHandover)?,
+            requests: from.take(self.requests)?,
+            events: from.take(self.events)?,
+            started: now.checked_sub(lived).unwrap_or(now),
+            waiting_reply: None,
+            waiting_events: VecDeque::new(),
+            protocol: self.protocol,
+            version: self.version,
+            program: self.program,
+            retired: self.retired,
+        })
+    }
+}
+
 impl Worker {
+    /// The worker as it is handed over, which it can be while nothing waits to be sent to it.
+    pub(crate) fn state(&self) -> WorkerState {
+        WorkerState {
+            generation: self.generation,
+            pid: self.pid.as_raw_pid(),
+            requests: self.requests.as_raw_fd(),
+            events: self.events.as_raw_fd(),
+            lived_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            protocol: self.protocol,
+            version: self.version.clone(),
+            program: self.program.clone(),
+            retired: self.retired,
+        }
+    }
+
     /// Starts a worker.
     pub(crate) fn start(
         config: &SupervisorConfig,
@@ -72,9 +141,12 @@ impl Worker {
             .env(SOCKETS_VARIABLE, sockets)
             .env(SERVER_VARIABLE, server.to_text());
         // Set when we are ourselves somebody's child; the worker is not.
-        command.env_remove(KEY_VARIABLE).env_remove(NOTIFY_VARIABLE);
+        for ours in [KEY_VARIABLE, NOTIFY_VARIABLE, HANDOVER_VARIABLE] {
+            command.env_remove(ours);
+        }
         let before = BeforeExec {
             identity: worker_identity(config),
+            rlimits: vec![(Resource::Core, NO_CORE)],
             keep: vec![their_requests, their_events],
             ..BeforeExec::default()
         };

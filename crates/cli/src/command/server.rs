@@ -24,6 +24,9 @@ const THREADS_MAX: usize = 8;
 
 /// Supervises until SIGTERM.
 pub(crate) fn run(common: &Common, server: &Server) -> Result<Exit, Trouble> {
+    if let Some(ended) = supervisor::handed_over(env!("CARGO_PKG_VERSION")) {
+        return ended.map(exit).map_err(|error| explain(&error));
+    }
     let state = place::state(common)?;
     let identity = identity(server)?;
     let threads = server.threads.map_or_else(threads, usize::from);
@@ -43,11 +46,15 @@ pub(crate) fn run(common: &Common, server: &Server) -> Result<Exit, Trouble> {
         stop_grace: STOP_GRACE,
         state,
     };
-    match supervisor::run(config) {
-        Ok(ExitReason::Signalled) => Ok(Exit::Done),
-        Ok(ExitReason::Stopped { code: 0 }) => Ok(Exit::Done),
-        Ok(ExitReason::Stopped { code: _ }) => Ok(Exit::Failed),
-        Err(error) => Err(explain(&error)),
+    supervisor::run(config)
+        .map(exit)
+        .map_err(|error| explain(&error))
+}
+
+fn exit(reason: ExitReason) -> Exit {
+    match reason {
+        ExitReason::Signalled | ExitReason::Stopped { code: 0 } => Exit::Done,
+        ExitReason::Stopped { code: _ } => Exit::Failed,
     }
 }
 

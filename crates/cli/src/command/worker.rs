@@ -6,6 +6,7 @@ mod succession;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use proxy::{Proxy, Settings, ThreadSetup};
 use runtime::artifact::{ArtifactBounds, Store};
 use runtime::logs::{LogBounds, Logs};
 use runtime::process::ProcessDriver;
+use rustix::process::DumpableBehavior;
 use supervisor::UpgradeOutcome;
 use supervisor::client::Client;
 use tokio::task::JoinHandle;
@@ -37,6 +39,10 @@ const READY_EVERY: Duration = Duration::from_millis(5);
 /// Serves until the server ends or another worker takes its place.
 pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
     tell();
+    if is_of_root() {
+        // No core file, and no look at our memory for instances of the same user.
+        let _stays = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
     let state = place::state(common)?;
     let failed = |what: &'static str| {
         move |error: &dyn std::error::Error| {
@@ -64,6 +70,14 @@ pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
         Err(_) => tracing::error!("the proxy is still in use"),
     }
     served
+}
+
+/// Whether the supervisor is root's. Only then the next one could still look at this process and
+/// find out what a dead supervisor left.
+fn is_of_root() -> bool {
+    let parent = rustix::process::getppid().map(|parent| format!("/proc/{}", parent.as_raw_pid()));
+    let parent = parent.and_then(|path| std::fs::metadata(path).ok());
+    parent.is_some_and(|parent| parent.uid() == 0)
 }
 
 /// Messages go to standard error, which the server's is; `GAPLESS_LOG` chooses what.

@@ -177,6 +177,13 @@ fn another_binary_takes_over_and_the_first_one_after_it() {
         let program = std::fs::canonicalize(program).unwrap();
         let ended = upgrade(&project, &["--binary", program.to_str().unwrap()]);
         assert_eq!(ended["outcome"], "done");
+        let server_pid = project.stage.server_pid().unwrap();
+        let supervisor = std::fs::read_link(format!("/proc/{server_pid}/exe"));
+        assert_eq!(
+            supervisor.unwrap(),
+            program,
+            "the supervisor became it in place"
+        );
         // What is started after a crash is what was upgraded to.
         project.stage.kill_worker().unwrap();
         assert!(project.ask("/", "").contains("v1 received"));

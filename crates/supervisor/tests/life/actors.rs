@@ -31,7 +31,7 @@ fn main() -> ExitCode {
                 false => RootInstances::Allowed,
             };
             let step_limit = match options.contains(&"--impatient") {
-                true => Duration::from_millis(300),
+                true => Duration::from_secs(3),
                 false => Duration::from_secs(20),
             };
             server((words[0], state, socket), root_instances, step_limit)
@@ -50,6 +50,9 @@ fn server(
     root_instances: RootInstances,
     step_limit: Duration,
 ) -> Result<ExitCode, Failure> {
+    if let Some(ended) = supervisor::handed_over("stage") {
+        return exit_code(ended?);
+    }
     let program = std::path::absolute(program)?.display().to_string();
     let reason = supervisor::run(SupervisorConfig {
         state: state.into(),
@@ -63,6 +66,10 @@ fn server(
         step_limit,
         stop_grace: Duration::from_millis(500),
     })?;
+    exit_code(reason)
+}
+
+fn exit_code(reason: ExitReason) -> Result<ExitCode, Failure> {
     Ok(match reason {
         ExitReason::Signalled => ExitCode::SUCCESS,
         ExitReason::Stopped { code } => ExitCode::from(u8::try_from(code)?),

@@ -1,5 +1,8 @@
 //! A worker is replaced by one of another binary: control passes once, or comes back.
 
+use std::io::Read;
+use std::net::TcpStream;
+
 use rustix::process::Signal;
 
 use crate::stage::{Stage, Worker, alive, eventually, kill};
@@ -26,15 +29,8 @@ fn control_passes_when_the_new_worker_is_ready_and_the_old_one_retires_when_it_s
     assert_eq!(new.must("workers"), "stage: 1 old;2 new");
     new.must("ready");
     assert_eq!(old.must("event"), "Yield");
-    assert!(
-        old.order("spawn\tlate\ttrue").parse::<u32>().is_ok(),
-        "until it yields"
-    );
+    let late = old.spawn_shell("late", "sleep 60");
     old.must("yield");
-    assert_eq!(
-        new.must("event"),
-        "Exited { key: Key(\"late\"), status: Code { code: 0 } }"
-    );
     assert_eq!(new.must("event"), "Lead");
     assert_eq!(new.must("control"), "true");
     new.must("ready");
@@ -49,10 +45,91 @@ fn control_passes_when_the_new_worker_is_ready_and_the_old_one_retires_when_it_s
     assert_eq!(old.must("event"), "Cut { cell: 7 }");
     kill(old.pid, Signal::KILL);
     assert_eq!(new.must("event"), "WorkerGone { generation: 1 }");
-    assert!(alive(child));
+    assert!(alive(child) && alive(late));
     // The new one is the only one now: it is replaced when it dies.
     kill(new.pid, Signal::KILL);
     assert_eq!(stage.next_worker().generation, 3);
+}
+
+/// Goes through an upgrade to its end.
+fn finish(old: &mut Worker, new: &mut Worker) {
+    new.must("ready");
+    assert_eq!(old.must("event"), "Yield");
+    old.must("yield");
+    assert_eq!(new.must("event"), "Lead");
+    assert_eq!(new.must("control"), "true");
+    new.must("ready");
+    assert_eq!(new.must("event"), "Upgraded(Done)");
+}
+
+#[test]
+fn the_supervisor_becomes_the_new_binary_and_still_holds_everything() {
+    let (stage, mut old, mut new) = begun();
+    let pid = stage.server_pid();
+    let started = || std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let before = started();
+    let bound = old.must("bind\t127.0.0.1:0");
+    let address = bound.split_once(' ').unwrap().0.to_owned();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
+    old.must("ledger\tkept");
+    let child = old.spawn_shell("child", "echo before; read never < /dev/zero; sleep 60");
+    finish(&mut old, &mut new);
+    assert!(
+        started() != before,
+        "the environment tells of the handover: it was executed anew"
+    );
+    assert_eq!(new.must("bind\t127.0.0.1:0"), bound, "the same sockets");
+    assert_eq!(
+        new.must("accept\t20"),
+        "20",
+        "nobody who waited in them was lost"
+    );
+    for mut connection in waiting {
+        connection.read_exact(&mut [0]).unwrap();
+    }
+    assert_eq!(new.must("ledger\tagain"), "4096 kept");
+    assert_eq!(new.must("list"), format!("child {child} Running"));
+    assert!(new.must("take\tchild").contains("before"));
+    let mut second = stage.second_server();
+    assert!(!second.wait().unwrap().success(), "the lock is still held");
+    kill(child, Signal::KILL);
+    assert!(
+        new.must("event")
+            .starts_with("Exited { key: Key(\"child\")"),
+        "it still reaps"
+    );
+    new.must("acknowledge\tchild");
+    assert_eq!(new.must(&format!("upgrade\t{PROGRAM}")), "3", "and again");
+}
+
+#[test]
+fn systemd_hears_of_a_reload_and_that_the_server_is_ready_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(std::time::Duration::from_secs(10)))
+        .unwrap();
+    let said = || {
+        let mut buffer = [0; 128];
+        let count = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..count].to_vec()).unwrap()
+    };
+    let (mut stage, mut old) = Stage::open_with(&["--notify", path.to_str().unwrap()]);
+    old.must("control");
+    old.must("ready");
+    assert_eq!(said(), "READY=1");
+    old.must(&format!("upgrade\t{PROGRAM}"));
+    let reloading = said();
+    assert!(
+        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reloading}"
+    );
+    let mut new = stage.next_worker();
+    finish(&mut old, &mut new);
+    assert_eq!(said(), "READY=1");
 }
 
 #[test]

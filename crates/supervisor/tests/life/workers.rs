@@ -101,6 +101,25 @@ fn control_passes_to_the_next_worker_only_after_death_or_yield() {
 }
 
 #[test]
+fn no_core_file_is_written_of_server_and_worker_and_instances_are_as_the_server_began() {
+    let (stage, mut worker) = Stage::open();
+    let limit = |pid: u32| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let fields = line.unwrap().split_whitespace().skip(4).take(2);
+        fields.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let own = limit(std::process::id());
+    worker.must("control");
+    let child = worker.spawn_shell("a", "sleep 60");
+    assert_eq!(limit(child), own);
+    assert_eq!(limit(worker.pid), ["1", "1"]);
+    assert_eq!(limit(stage.server_pid()), ["1", own[1].as_str()]);
+}
+
+#[test]
 fn the_ledger_survives_the_worker() {
     let (mut stage, mut worker) = Stage::open();
     assert_eq!(worker.must("ledger\tfirst"), "4096");
