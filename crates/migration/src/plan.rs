@@ -11,6 +11,8 @@
 //! 4. Once nobody uses the version before any more: `contract`. Or, at any time before that,
 //!    `abort`, which does not mind what of 1 to 3 was done.
 //!
+//! Statements run with a `search_path` of the base schema and then what the role has of its own.
+//!
 //! Steps survive a killed runner: a step that runs in a transaction is recorded as done in that
 //! same transaction; one that runs alone says how to see that it is done ([`Run::Alone`]).
 
@@ -36,6 +38,10 @@ pub struct Plan {
     pub abort: Vec<Step>,
     /// What a person should know before starting.
     pub notes: Vec<Note>,
+    /// Whether `expand` runs a person's own SQL, whose effect nobody can foresee: after it the
+    /// schema must be read again, and everything but `expand` taken from a new plan of the same
+    /// migrations.
+    pub reread: bool,
 }
 
 /// The schema whose views show the database as one version of a program knows it.
@@ -248,4 +254,6 @@ pub enum NoteLevel {
     Info,
     /// Look before you start.
     Warning,
+    /// Not to be started unless a person has seen it and said yes.
+    Ask,
 }

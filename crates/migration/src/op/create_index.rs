@@ -3,7 +3,10 @@
 use model::diagnostic::Mistake;
 
 use super::part::{each, within};
+use crate::draft::Draft;
 use crate::file::{Fields, Text};
+use crate::schema::{Index, IndexKey, IndexPart, Qualified};
+use crate::world::Named;
 
 /// A new index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,5 +92,88 @@ impl IndexColumn {
             nulls_first,
             opclass,
         })
+    }
+}
+
+impl CreateIndex {
+    pub(super) fn plan(&self, draft: &mut Draft) {
+        let Some(table) = draft.table(&self.table) else {
+            return;
+        };
+        if !draft.fits(&self.name) || !draft.is_free(&self.name) {
+            return;
+        }
+        let mut parts = Vec::new();
+        for column in &self.columns {
+            let Some(physical) = draft.column(table, &column.column) else {
+                return;
+            };
+            parts.push(column.part(physical));
+        }
+        let known = &draft.world.tables[table];
+        let predicate = self.predicate.as_ref().map(|text| known.in_catalogue(text));
+        let read = self.predicate.as_ref().map(|text| known.reads(text));
+        let options = self
+            .storage_parameters
+            .as_ref()
+            .map_or("", |text| text.as_str());
+        let options = options.split(',').map(|option| option.trim().to_owned());
+        let index = Index {
+            definition: String::new(),
+            method: self.method.unwrap_or("btree").to_owned(),
+            unique: self.unique,
+            nulls_not_distinct: false,
+            parts,
+            include: Vec::new(),
+            predicate,
+            expression_columns: read
+                .into_iter()
+                .flatten()
+                .map(|c| c.physical.clone())
+                .collect(),
+            options: options.filter(|option| !option.is_empty()).collect(),
+            tablespace: None,
+            constraint: None,
+            valid: true,
+            clustered: false,
+            part_of: None,
+            comment: None,
+            bytes: 0,
+        };
+        draft.index(table, &self.name, &index);
+        draft.world.taken.insert(self.name.value.clone());
+        let known = &mut draft.world.tables[table];
+        known.facts.indexes.insert(self.name.value.clone(), index);
+        known.indexes.push(Named::same(&self.name));
+    }
+}
+
+impl IndexColumn {
+    fn part(&self, physical: String) -> IndexPart {
+        let opclass = self
+            .opclass
+            .as_ref()
+            .map(|(name, params)| match params.as_slice() {
+                [] => name.value.clone(),
+                params => {
+                    let params: Vec<&str> = params.iter().map(|param| param.as_str()).collect();
+                    format!("{} ({})", name.value, params.join(", "))
+                }
+            });
+        let collation = self.collate.as_ref().map(|text| {
+            let (schema, name) = text.split_once('.').unwrap_or(("pg_catalog", text));
+            let plain = |part: &str| part.trim_matches('"').to_owned();
+            Qualified {
+                schema: plain(schema),
+                name: plain(name),
+            }
+        });
+        IndexPart {
+            key: IndexKey::Column(physical),
+            descending: self.descending,
+            nulls_first: self.nulls_first,
+            opclass,
+            collation,
+        }
     }
 }

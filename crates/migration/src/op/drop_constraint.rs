@@ -1,6 +1,16 @@
 //! A constraint of one column less.
 
+use std::collections::BTreeSet;
+
+use model::diagnostic::Mistake;
+
+use super::facts::placed;
+use crate::draft::Draft;
 use crate::file::{Fields, Text};
+use crate::plan::NoteLevel;
+use crate::schema::ConstraintKind;
+use crate::shadow::{self, Replacement};
+use crate::world::{Known, logical, physical};
 
 /// A constraint less.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,4 +36,90 @@ impl DropConstraint {
             down,
         })
     }
+}
+
+impl DropConstraint {
+    pub(super) fn plan(&self, draft: &mut Draft) {
+        let Some(table) = draft.table(&self.table) else {
+            return;
+        };
+        if !droppable(draft, table, &self.name) {
+            return;
+        }
+        let known = draft.world.tables[table].clone();
+        let columns = columns(&known, &self.name);
+        let [column] = columns.as_slice() else {
+            let message = format!("`{}` is about {} columns", self.name.value, columns.len());
+            let mistake = Mistake::new(self.name.span.clone(), message);
+            draft
+                .mistakes
+                .push(mistake.hint("drop it by `drop_multicolumn_constraint`"));
+            return;
+        };
+        let column = placed(column.clone(), &self.name);
+        let it = Replacement::same(&column, self.up.as_ref(), self.down.as_ref());
+        let others = if it.keeps_values() {
+            Vec::new()
+        } else {
+            vec![it]
+        };
+        forget(draft, table, (&self.name, &others));
+    }
+}
+
+/// The version's names of a constraint's columns.
+pub(super) fn columns(known: &Known, name: &str) -> Vec<String> {
+    let it = physical(&known.constraints, name).and_then(|it| known.facts.constraints.get(it));
+    let columns = it.map_or(&[][..], |it| it.columns.as_slice());
+    columns
+        .iter()
+        .filter_map(|c| logical(&known.columns, c).map(str::to_owned))
+        .collect()
+}
+
+/// Whether a constraint can go; else a mistake.
+pub(super) fn droppable(draft: &mut Draft, table: usize, name: &Text) -> bool {
+    if !draft.constraint(table, name) {
+        return false;
+    }
+    let known = draft.world.tables[table].clone();
+    let physical = physical(&known.constraints, name).unwrap_or_default();
+    let Some(it) = known.facts.constraints.get(physical) else {
+        return false;
+    };
+    let key = matches!(it.kind, ConstraintKind::Unique | ConstraintKind::PrimaryKey);
+    let pointed_at = known
+        .facts
+        .referenced_by
+        .iter()
+        .find(|r| key && same(&r.columns, &it.columns));
+    if let Some(reference) = pointed_at {
+        let message = format!(
+            "the foreign key `{}` of `{}` leans on it",
+            reference.constraint, reference.table
+        );
+        draft.refuse(&name.span, message);
+        return false;
+    }
+    true
+}
+
+fn same(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len() && a.iter().all(|column| b.contains(column))
+}
+
+/// Drops a constraint: with second columns where the versions' values differ, else at contract.
+pub(super) fn forget(draft: &mut Draft, table: usize, (name, others): (&Text, &[Replacement])) {
+    if others.is_empty() {
+        let physical = draft.world.tables[table].physical.clone();
+        let text = format!(
+            "the new version's writes must obey `{}` until contract, since `down` changes no value",
+            name.value
+        );
+        draft.note(NoteLevel::Info, &physical, text);
+        shadow::drop_constraint(draft, table, name);
+        return;
+    }
+    let without = BTreeSet::from([name.value.clone()]);
+    shadow::replace(draft, table, others, &without);
 }

@@ -1,5 +1,9 @@
 //! A constraint of several columns less.
 
+use super::create_constraint::replacements;
+use super::drop_constraint::{columns, droppable, forget};
+use super::facts::placed;
+use crate::draft::Draft;
 use crate::file::{Fields, Text};
 
 /// A constraint less.
@@ -25,5 +29,26 @@ impl DropMulticolumnConstraint {
             up,
             down,
         })
+    }
+}
+
+impl DropMulticolumnConstraint {
+    pub(super) fn plan(&self, draft: &mut Draft) {
+        let Some(table) = draft.table(&self.table) else {
+            return;
+        };
+        if !droppable(draft, table, &self.name) {
+            return;
+        }
+        let known = draft.world.tables[table].clone();
+        let columns = columns(&known, &self.name);
+        let columns: Vec<Text> = columns
+            .into_iter()
+            .map(|column| placed(column, &self.name))
+            .collect();
+        let others = replacements(draft, table, (&columns, &self.up, &self.down));
+        if draft.mistakes.is_empty() {
+            forget(draft, table, (&self.name, &others));
+        }
     }
 }

@@ -10,6 +10,7 @@ mod drop_constraint;
 mod drop_index;
 mod drop_multicolumn_constraint;
 mod drop_table;
+mod facts;
 pub mod part;
 mod rename_column;
 mod rename_constraint;
@@ -33,8 +34,9 @@ pub use rename_table::RenameTable;
 pub use set_replica_identity::{IdentitySpec, SetReplicaIdentity};
 pub use sql::Sql;
 
-use model::diagnostic::{Mistake, Mistakes, did_you_mean};
+use model::diagnostic::{Mistake, Mistakes, Span, did_you_mean};
 
+use crate::draft::Draft;
 use crate::file::{Fields, Node, Placed};
 
 /// One operation.
@@ -150,5 +152,29 @@ impl Operation {
         };
         fields.finish();
         operation
+    }
+}
+
+impl Operation {
+    /// Changes the draft's world, and leaves in the draft what that needs. `count` is the number
+    /// of operations in the migration.
+    pub(crate) fn plan(&self, draft: &mut Draft, (span, count): (&Span, usize)) {
+        match self {
+            Self::CreateTable(it) => it.plan(draft),
+            Self::AddColumn(it) => it.plan(draft),
+            Self::AlterColumn(it) => it.plan(draft),
+            Self::RenameColumn(it) => it.plan(draft),
+            Self::RenameConstraint(it) => it.plan(draft),
+            Self::RenameTable(it) => it.plan(draft),
+            Self::DropColumn(it) => it.plan(draft),
+            Self::DropTable(it) => it.plan(draft),
+            Self::CreateIndex(it) => it.plan(draft),
+            Self::DropIndex(it) => it.plan(draft),
+            Self::CreateConstraint(it) => it.plan(draft),
+            Self::DropConstraint(it) => it.plan(draft),
+            Self::DropMulticolumnConstraint(it) => it.plan(draft),
+            Self::Sql(it) => it.plan(draft, (span, count)),
+            Self::SetReplicaIdentity(it) => it.plan(draft),
+        }
     }
 }

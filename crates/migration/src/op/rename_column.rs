@@ -1,5 +1,6 @@
 //! Another name of a column: the new version's view shows it at once, the table at contract.
 
+use crate::draft::Draft;
 use crate::file::{Fields, Text};
 
 /// Another name of a column.
@@ -21,5 +22,36 @@ impl RenameColumn {
             from: from?,
             to: to?,
         })
+    }
+}
+
+impl RenameColumn {
+    pub(super) fn plan(&self, draft: &mut Draft) {
+        let Some(table) = draft.table(&self.table) else {
+            return;
+        };
+        if draft.column(table, &self.from).is_none() || !draft.fits(&self.to) {
+            return;
+        }
+        let known = &mut draft.world.tables[table];
+        if known
+            .columns
+            .iter()
+            .any(|column| column.name == self.to.value)
+        {
+            let message = format!("`{}` has a column `{}` already", known.name, self.to.value);
+            draft.refuse(&self.to.span, message);
+            return;
+        }
+        for column in known
+            .columns
+            .iter_mut()
+            .filter(|c| c.name == self.from.value)
+        {
+            column.name.clone_from(&self.to.value);
+        }
+        if let Some(default) = known.defaults.remove(&self.from.value) {
+            known.defaults.insert(self.to.value.clone(), default);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Another name of a table: the new version's view has it at once, the table at contract.
 
+use crate::draft::Draft;
 use crate::file::{Fields, Text};
 
 /// Another name of a table.
@@ -18,5 +19,21 @@ impl RenameTable {
             from: from?,
             to: to?,
         })
+    }
+}
+
+impl RenameTable {
+    pub(super) fn plan(&self, draft: &mut Draft) {
+        let Some(table) = draft.table(&self.from) else {
+            return;
+        };
+        if !draft.fits(&self.to) || !draft.is_free(&self.to) {
+            return;
+        }
+        let physical = draft.world.tables[table].physical.clone();
+        draft.world.tables[table].name.clone_from(&self.to.value);
+        draft.world.tables.sort_by(|a, b| a.name.cmp(&b.name));
+        // The catalogue's name changes at contract.
+        draft.end(&physical);
     }
 }

@@ -1,7 +1,12 @@
-//! What replicated updates and deletes name a row by.
+//! What replicated updates and deletes name a row by: changed at contract.
 
 use super::part::within;
+use crate::draft::Draft;
 use crate::file::{Fields, Text};
+use crate::plan::{Cost, LockLevel, Run, Step};
+use crate::schema::ReplicaIdentity;
+use crate::sql::quote;
+use crate::world::physical;
 use model::diagnostic::Mistake;
 
 /// What replication names rows by.
@@ -65,5 +70,44 @@ impl IdentitySpec {
                 None
             }
         }
+    }
+}
+
+impl SetReplicaIdentity {
+    pub(super) fn plan(&self, draft: &mut Draft) {
+        let Some(table) = draft.table(&self.table) else {
+            return;
+        };
+        let known = draft.world.tables[table].clone();
+        let identity = match &self.identity {
+            IdentitySpec::Default => ReplicaIdentity::Default,
+            IdentitySpec::Full => ReplicaIdentity::Full,
+            IdentitySpec::Nothing => ReplicaIdentity::Nothing,
+            IdentitySpec::Index(name) => match physical(&known.indexes, name) {
+                Some(index) => ReplicaIdentity::Index(index.to_owned()),
+                None => {
+                    let message = format!("`{}` has no index `{}`", known.name, name.value);
+                    draft.refuse(&name.span, message);
+                    return;
+                }
+            },
+        };
+        // Until contract the version before decides, so that an abort leaves it as it was.
+        let said = match &self.identity {
+            IdentitySpec::Default => "DEFAULT".to_owned(),
+            IdentitySpec::Full => "FULL".to_owned(),
+            IdentitySpec::Nothing => "NOTHING".to_owned(),
+            IdentitySpec::Index(name) => format!("USING INDEX {}", quote(name)),
+        };
+        let on = draft.sql(&known.name);
+        draft.tail.push(Step {
+            title: format!("set what replication names rows of `{}` by", known.name),
+            statements: vec![format!("ALTER TABLE {on} REPLICA IDENTITY {said}")],
+            run: Run::Together,
+            locks: vec![draft.lock(&known.name, LockLevel::AccessExclusive)],
+            cost: Cost::Instant,
+            why: "no row is read".to_owned(),
+        });
+        draft.world.tables[table].facts.replica_identity = identity;
     }
 }

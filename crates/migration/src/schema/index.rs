@@ -94,3 +94,15 @@ impl IndexKey {
         }
     }
 }
+
+impl IndexKey {
+    /// The key with each column replaced by what `rename` says.
+    pub(crate) fn renamed(&self, table: &str, rename: impl Fn(&str) -> Option<String>) -> Self {
+        match self {
+            Self::Column(name) => Self::Column(rename(name).unwrap_or_else(|| name.clone())),
+            Self::Expression(text) => {
+                Self::Expression(crate::sql::expression::renamed(text, table, rename))
+            }
+        }
+    }
+}

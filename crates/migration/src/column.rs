@@ -1,0 +1,129 @@
+//! Columns as SQL: how they are declared, what they get besides, and how they become NOT NULL or
+//! an identity without a look at the rows.
+
+use crate::draft::Draft;
+use crate::schema::{Column, Constraint, ConstraintKind, Grant, Identity, Qualified};
+use crate::sql::{literal, quote};
+
+/// A column as it follows `ADD COLUMN`, without default and NOT NULL.
+pub(crate) fn declared(column: &Column) -> String {
+    let mut text = format!("{} {}", quote(&column.name), column.data_type);
+    if let Some(collation) = &column.collation {
+        text += &format!(" COLLATE {}", collation.sql());
+    }
+    text
+}
+
+/// The statements that give a new column its default, storage, statistics and comment.
+pub(crate) fn attributes(on: &str, column: &Column) -> Vec<String> {
+    let name = quote(&column.name);
+    let mut statements = Vec::new();
+    let mut alter =
+        |what: String| statements.push(format!("ALTER TABLE {on} ALTER COLUMN {name} {what}"));
+    if let Some(default) = &column.default {
+        alter(format!("SET DEFAULT {default}"));
+    }
+    if let Some(storage) = &column.storage {
+        alter(format!("SET STORAGE {storage}"));
+    }
+    if let Some(compression) = &column.compression {
+        alter(format!("SET COMPRESSION {compression}"));
+    }
+    if let Some(statistics) = column.statistics {
+        alter(format!("SET STATISTICS {statistics}"));
+    }
+    if !column.options.is_empty() {
+        let options: Vec<&str> = column.options.iter().map(String::as_str).collect();
+        alter(format!("SET ({})", options.join(", ")));
+    }
+    if let Some(comment) = &column.comment {
+        statements.push(format!(
+            "COMMENT ON COLUMN {on}.{name} IS {}",
+            literal(comment)
+        ));
+    }
+    statements
+}
+
+pub(crate) fn grant(on: &str, column: &str, grant: &Grant) -> String {
+    let grantee = grant.grantee.as_deref().map_or("PUBLIC".to_owned(), quote);
+    let option = if grant.grantable {
+        " WITH GRANT OPTION"
+    } else {
+        ""
+    };
+    format!(
+        "GRANT {} ({}) ON {on} TO {grantee}{option}",
+        grant.privilege,
+        quote(column)
+    )
+}
+
+/// Makes a column of the catalogue NOT NULL: by a check until contract.
+pub(crate) fn require(draft: &mut Draft, table: usize, column: &str, name: &str) {
+    let check = draft.artefact(&format!("{name}_not_null"));
+    let constraint = Constraint {
+        kind: ConstraintKind::Check,
+        definition: String::new(),
+        columns: vec![column.to_owned()],
+        expression: Some(format!("{} IS NOT NULL", quote(column))),
+        foreign_key: None,
+        index: None,
+        validated: true,
+        deferrable: false,
+        initially_deferred: false,
+        no_inherit: false,
+        inherited: false,
+        comment: None,
+    };
+    draft.constrain(table, &check, &constraint);
+    let known = &mut draft.world.tables[table];
+    for facts in known.facts.columns.iter_mut().filter(|c| c.name == column) {
+        facts.nullable = false;
+    }
+    let physical = known.physical.clone();
+    draft
+        .end(&physical)
+        .not_null
+        .push((column.to_owned(), check));
+}
+
+/// The statements that make `column` an identity which goes on where `sequence` stands; the
+/// sequence, and the identity of `before`, go.
+pub(crate) fn identity(
+    draft: &Draft,
+    (on, column): (&str, &str),
+    (sequence, who): (&Qualified, Identity),
+    before: Option<&str>,
+) -> Vec<String> {
+    let who = match who {
+        Identity::Always => "ALWAYS",
+        Identity::ByDefault => "BY DEFAULT",
+    };
+    let mut options = format!("SEQUENCE NAME {}", sequence.sql());
+    if let Some(it) = draft.world.sequences.get(&sequence.name) {
+        options += &format!(
+            " START WITH {} INCREMENT BY {} CACHE {}",
+            it.start, it.increment, it.cache
+        );
+        options += if it.cycle { " CYCLE" } else { "" };
+    }
+    let old = match before {
+        Some(before) => format!(
+            "  ALTER TABLE {on} ALTER COLUMN {} DROP IDENTITY;\n",
+            quote(before)
+        ),
+        None => format!("  DROP SEQUENCE {};\n", sequence.sql()),
+    };
+    let column = quote(column);
+    let body = format!(
+        "\nDECLARE\n  reached bigint;\n  used boolean;\nBEGIN\n  \
+         SELECT last_value, is_called INTO reached, used FROM {seq};\n  \
+         ALTER TABLE {on} ALTER COLUMN {column} DROP DEFAULT;\n{old}  \
+         ALTER TABLE {on} ALTER COLUMN {column} ADD GENERATED {who} AS IDENTITY ({options});\n  \
+         PERFORM setval({name}, reached, used);\nEND\n",
+        seq = sequence.sql(),
+        name = literal(&sequence.sql()),
+    );
+    vec![format!("DO {}", crate::rule::dollar_quoted(&body))]
+}

@@ -1,0 +1,312 @@
+//! The end of a migration: what only the version before needed goes, and the catalogue gets the
+//! names that the version knows. Each table changes in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ddl;
+use crate::draft::Draft;
+use crate::plan::{Cost, LockLevel, Run, Step, TableLock};
+use crate::rule::{self, Rules};
+use crate::schema::Qualified;
+use crate::sql::{artefact, quote};
+use crate::views;
+use crate::world::{Known, Named, World, logical};
+
+/// The steps that end the migration of `draft`; `settled` is the world after it, and `rules`
+/// those of the migrations that are still in progress then, in its names.
+pub(crate) fn steps(draft: &Draft, settled: &World, rules: &[Rules]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for group in groups(draft) {
+        let swap = Swap {
+            draft,
+            settled,
+            rules,
+            group,
+        };
+        steps.extend(swap.step());
+    }
+    for gone in dropped(draft) {
+        steps.push(drop_table(draft, gone));
+    }
+    if let Some(previous) = &draft.previous {
+        steps.push(views::removal(previous));
+    }
+    steps.extend(draft.tail.iter().cloned());
+    steps
+}
+
+/// The tables that the version before knew and this one does not.
+fn dropped(draft: &Draft) -> impl Iterator<Item = &Known> {
+    let still = |known: &&Known| draft.world.find_physical(&known.physical).is_none();
+    draft.before.tables.iter().filter(still)
+}
+
+fn drop_table(draft: &Draft, gone: &Known) -> Step {
+    let mut statements = Vec::new();
+    if let Some(previous) = &draft.previous {
+        let view = Qualified {
+            schema: previous.clone(),
+            name: gone.name.clone(),
+        };
+        statements.push(format!("DROP VIEW IF EXISTS {}", view.sql()));
+    }
+    statements.push(format!(
+        "DROP TABLE IF EXISTS {}",
+        draft.sql(&gone.physical)
+    ));
+    let function = rule::function_name(&draft.world.base, &gone.physical).sql();
+    statements.push(format!("DROP FUNCTION IF EXISTS {function}()"));
+    Step {
+        title: format!("drop the table `{}`", gone.physical),
+        statements,
+        run: Run::Together,
+        locks: vec![draft.lock(&gone.physical, LockLevel::AccessExclusive)],
+        cost: Cost::Instant,
+        why: "no version that is still in use knows it".to_owned(),
+    }
+}
+
+/// The tables of the catalogue, those together that must change together.
+fn groups(draft: &Draft) -> Vec<Vec<&Known>> {
+    let mut leader: BTreeMap<&str, &str> = BTreeMap::new();
+    for known in &draft.world.tables {
+        leader.insert(&known.physical, &known.physical);
+    }
+    for (a, b) in &draft.links {
+        let (Some(a), Some(b)) = (
+            leader.get(a.as_str()).copied(),
+            leader.get(b.as_str()).copied(),
+        ) else {
+            continue;
+        };
+        for value in leader.values_mut().filter(|value| **value == b) {
+            *value = a;
+        }
+    }
+    let leaders: BTreeSet<&str> = leader.values().copied().collect();
+    let members = |of: &&str| {
+        let tables = draft.world.tables.iter();
+        tables
+            .filter(|t| leader.get(t.physical.as_str()) == Some(of))
+            .collect()
+    };
+    leaders.iter().map(members).collect()
+}
+
+struct Swap<'a> {
+    draft: &'a Draft,
+    settled: &'a World,
+    rules: &'a [Rules],
+    group: Vec<&'a Known>,
+}
+
+impl Swap<'_> {
+    fn step(&self) -> Option<Step> {
+        let mut statements = Vec::new();
+        for phase in [Self::drop_constraints, Self::columns, Self::names] {
+            for known in &self.group {
+                statements.extend(phase(self, known));
+            }
+        }
+        if statements.is_empty() {
+            return None;
+        }
+        let mut before = Vec::new();
+        let mut locks = Vec::new();
+        for known in &self.group {
+            let on = self.draft.sql(&known.physical);
+            before.push(format!("LOCK TABLE {on} IN ACCESS EXCLUSIVE MODE"));
+            locks.push(self.draft.lock(&known.physical, LockLevel::AccessExclusive));
+            if self.has_rules(known) {
+                before.extend(rule::removal(&self.draft.world.base, &known.physical));
+            }
+            before.extend(self.drop_view(known));
+            locks.extend(self.foreign_locks(known));
+        }
+        locks.sort();
+        locks.dedup();
+        before.extend(statements);
+        for known in &self.group {
+            let Some(facts) = self.settled.find_physical(&known.name) else {
+                continue;
+            };
+            let base = &self.draft.world.base;
+            before.extend(rule::statements(
+                base,
+                &known.name,
+                &facts.facts,
+                self.rules,
+            ));
+        }
+        let names: Vec<String> = self
+            .group
+            .iter()
+            .map(|t| format!("`{}`", t.physical))
+            .collect();
+        Some(Step {
+            title: format!("leave the old form of {} behind", names.join(", ")),
+            statements: before,
+            run: Run::Together,
+            locks,
+            cost: Cost::Instant,
+            why: "the catalogue changes at once, no row is read or written; every new rule was proved before".to_owned(),
+        })
+    }
+
+    fn has_rules(&self, known: &Known) -> bool {
+        let ours = |rule: &crate::rule::Rule| rule.table == known.physical;
+        let later = |rule: &crate::rule::Rule| rule.table == known.name;
+        self.draft.rules.iter().any(ours)
+            || self
+                .rules
+                .iter()
+                .any(|migration| migration.rules.iter().any(later))
+    }
+
+    fn drop_view(&self, known: &Known) -> Option<String> {
+        let previous = self.draft.previous.as_ref()?;
+        let mut before = self.draft.before.tables.iter();
+        let old = before.find(|old| old.physical == known.physical)?;
+        let view = Qualified {
+            schema: previous.clone(),
+            name: old.name.clone(),
+        };
+        Some(format!("DROP VIEW IF EXISTS {}", view.sql()))
+    }
+
+    /// Dropping a foreign key locks the table it points at as well.
+    fn foreign_locks(&self, known: &Known) -> Vec<TableLock> {
+        let gone = gone_constraints(known).filter_map(|name| {
+            let key = known.facts.constraints.get(name)?.foreign_key.as_ref()?;
+            Some(self.draft.lock_of(&key.table, LockLevel::AccessExclusive))
+        });
+        gone.collect()
+    }
+
+    fn drop_constraints(&self, known: &Known) -> Vec<String> {
+        let on = self.draft.sql(&known.physical);
+        let inherited = |name: &&String| !known.facts.constraints[*name].inherited;
+        gone_constraints(known)
+            .filter(inherited)
+            .map(|name| format!("ALTER TABLE {on} DROP CONSTRAINT {}", quote(name)))
+            .collect()
+    }
+
+    fn columns(&self, known: &Known) -> Vec<String> {
+        let on = self.draft.sql(&known.physical);
+        let mut statements = Vec::new();
+        let end = self.draft.ends.get(&known.physical);
+        for (column, check) in end.into_iter().flat_map(|end| &end.not_null) {
+            statements.push(format!(
+                "ALTER TABLE {on} ALTER COLUMN {} SET NOT NULL",
+                quote(column)
+            ));
+            statements.push(format!("ALTER TABLE {on} DROP CONSTRAINT {}", quote(check)));
+        }
+        statements.extend(end.into_iter().flat_map(|end| end.handover.clone()));
+        for column in &known.facts.columns {
+            if logical(&known.columns, &column.name).is_none() {
+                statements.push(format!(
+                    "ALTER TABLE {on} DROP COLUMN {}",
+                    quote(&column.name)
+                ));
+            }
+        }
+        statements
+    }
+
+    fn names(&self, known: &Known) -> Vec<String> {
+        let on = self.draft.sql(&known.physical);
+        let mut statements = Vec::new();
+        for named in &known.constraints {
+            let Some(it) = known.facts.constraints.get(&named.physical) else {
+                continue;
+            };
+            if known.pending.contains(&named.physical) {
+                let index = it.index.as_deref().unwrap_or(&named.physical);
+                let definition = ddl::over_index(it, index);
+                let name = quote(&named.name);
+                statements.push(format!(
+                    "ALTER TABLE {on} ADD CONSTRAINT {name} {definition}"
+                ));
+            }
+        }
+        let unsettled = |named: &&Named| !known.pending.contains(&named.physical);
+        let constraints: Vec<Named> = known
+            .constraints
+            .iter()
+            .filter(unsettled)
+            .cloned()
+            .collect();
+        statements.extend(renames(self.draft, &constraints, |from, to| {
+            format!("ALTER TABLE {on} RENAME CONSTRAINT {from} TO {to}")
+        }));
+        statements.extend(renames(self.draft, &known.columns, |from, to| {
+            format!("ALTER TABLE {on} RENAME COLUMN {from} TO {to}")
+        }));
+        let free = known.indexes.iter().filter(|named| {
+            let index = known.facts.indexes.get(&named.physical);
+            index.is_some_and(|index| index.constraint.is_none())
+        });
+        let indexes: Vec<Named> = free.cloned().collect();
+        let base = quote(&self.draft.world.base);
+        statements.extend(renames(self.draft, &indexes, |from, to| {
+            format!("ALTER INDEX {base}.{from} RENAME TO {to}")
+        }));
+        for (column, default) in &known.defaults {
+            let column = quote(column);
+            statements.push(match default {
+                Some(default) => {
+                    format!("ALTER TABLE {on} ALTER COLUMN {column} SET DEFAULT {default}")
+                }
+                None => format!("ALTER TABLE {on} ALTER COLUMN {column} DROP DEFAULT"),
+            });
+        }
+        if known.name != known.physical {
+            statements.push(format!("ALTER TABLE {on} RENAME TO {}", quote(&known.name)));
+        }
+        statements
+    }
+}
+
+/// The constraints of the catalogue that the version does not know.
+fn gone_constraints(known: &Known) -> impl Iterator<Item = &String> {
+    known.facts.constraints.iter().filter_map(|(name, it)| {
+        let seen = logical(&known.constraints, name).is_some();
+        let real =
+            !known.pending.contains(name) && it.kind != crate::schema::ConstraintKind::NotNull;
+        (!seen && real).then_some(name)
+    })
+}
+
+/// The statements that give everything its name, also where two change places.
+fn renames(
+    draft: &Draft,
+    names: &[Named],
+    statement: impl Fn(&str, &str) -> String,
+) -> Vec<String> {
+    let mut todo: Vec<Named> = names
+        .iter()
+        .filter(|n| n.name != n.physical)
+        .cloned()
+        .collect();
+    let mut statements = Vec::new();
+    let mut turn = 0;
+    while !todo.is_empty() {
+        let free = |named: &Named| !todo.iter().any(|other| other.physical == named.name);
+        match todo.iter().position(free) {
+            Some(at) => {
+                let named = todo.remove(at);
+                statements.push(statement(&quote(&named.physical), &quote(&named.name)));
+            }
+            None => {
+                // A ring: the first steps aside.
+                let aside = artefact(draft.serial, draft.operation, &format!("aside_{turn}"));
+                statements.push(statement(&quote(&todo[0].physical), &quote(&aside)));
+                todo[0].physical = aside;
+                turn += 1;
+            }
+        }
+    }
+    statements
+}
