@@ -488,6 +488,19 @@ fn abort_table(newest: &Draft, table: &str, older: &[Rules]) -> Option<Step> {
             quote(name)
         ));
     }
+    let mut locks = vec![newest.lock(table, LockLevel::AccessExclusive)];
+    // Keys of other tables that point at the new columns.
+    for reference in now
+        .facts
+        .referenced_by
+        .difference(&before.facts.referenced_by)
+    {
+        let (other, key) = (reference.table.sql(), quote(&reference.constraint));
+        statements.push(format!(
+            "ALTER TABLE {other} DROP CONSTRAINT IF EXISTS {key}"
+        ));
+        locks.push(newest.lock_of(&reference.table, LockLevel::AccessExclusive));
+    }
     for column in &now.facts.columns {
         if before.facts.column(&column.name).is_none() {
             let name = quote(&column.name);
@@ -498,7 +511,7 @@ fn abort_table(newest: &Draft, table: &str, older: &[Rules]) -> Option<Step> {
         title: format!("take `{table}` back to what it was"),
         statements,
         run: Run::Together,
-        locks: vec![newest.lock(table, LockLevel::AccessExclusive)],
+        locks,
         cost: Cost::Instant,
         why: "drops what the migration added; what programs use was never touched".to_owned(),
     })

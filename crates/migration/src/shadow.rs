@@ -93,6 +93,7 @@ pub(crate) fn replace(
     let renames = Renames {
         old: &old,
         new: &new_names,
+        retyped: retyped(&old, replacements),
     };
     not_null(draft, table, replacements, &old);
     constraints(draft, table, &renames, without);
@@ -105,6 +106,75 @@ pub(crate) fn replace(
 struct Renames<'a> {
     old: &'a Known,
     new: &'a BTreeMap<String, String>,
+    /// Those whose new type is of another kind: SQL about the old one says nothing about it.
+    retyped: BTreeSet<String>,
+}
+
+fn retyped(old: &Known, replacements: &[Replacement]) -> BTreeSet<String> {
+    let changed = replacements.iter().filter_map(|it| {
+        let column = old.column(&it.column)?;
+        let new = it.data_type.as_ref()?;
+        (kind_of_type(new) != kind_of_type(&column.data_type)).then(|| column.name.clone())
+    });
+    changed.collect()
+}
+
+/// Types of one kind compare and compute with each other.
+fn kind_of_type(data_type: &str) -> String {
+    const NUMBERS: [&str; 16] = [
+        "smallint",
+        "int2",
+        "integer",
+        "int",
+        "int4",
+        "bigint",
+        "int8",
+        "numeric",
+        "decimal",
+        "real",
+        "float4",
+        "double precision",
+        "float8",
+        "float",
+        "serial",
+        "bigserial",
+    ];
+    const TEXTS: [&str; 6] = [
+        "text",
+        "varchar",
+        "character varying",
+        "char",
+        "character",
+        "bpchar",
+    ];
+    const TIMES: [&str; 5] = [
+        "date",
+        "timestamp",
+        "timestamptz",
+        "timestamp without time zone",
+        "timestamp with time zone",
+    ];
+    let lower = data_type.to_ascii_lowercase();
+    let mut plain = String::new();
+    let mut depth = 0_usize;
+    for c in lower.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            c if depth == 0 => plain.push(c),
+            _ => {}
+        }
+    }
+    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    let kinds = [
+        ("number", &NUMBERS[..]),
+        ("text", &TEXTS[..]),
+        ("time", &TIMES[..]),
+    ];
+    let kind = kinds
+        .iter()
+        .find(|(_, names)| names.contains(&plain.as_str()));
+    kind.map_or(plain.clone(), |(kind, _)| (*kind).to_owned())
 }
 
 impl Renames<'_> {
@@ -218,8 +288,13 @@ fn add_column(
         .clone()
         .unwrap_or_else(|| old.data_type.clone());
     let default = new_default(draft, it, &old);
+    // What is said about how values are kept is said about the old type.
+    let same_kind = kind_of_type(&data_type) == kind_of_type(&old.data_type);
     let column = Column {
         name: name.clone(),
+        collation: old.collation.clone().filter(|_| same_kind),
+        storage: old.storage.clone().filter(|_| same_kind),
+        compression: old.compression.clone().filter(|_| same_kind),
         data_type,
         default,
         nullable: it.nullable.unwrap_or(old.nullable),
@@ -300,6 +375,10 @@ fn constraints(draft: &mut Draft, table: usize, renames: &Renames<'_>, without: 
             drop_constraint(draft, table, &named.name);
             continue;
         }
+        if left_behind(draft, renames, (&named, it)) {
+            drop_constraint(draft, table, &named.name);
+            continue;
+        }
         let carried = index_of(renames.old, it).is_some_and(|index| renames.touch(&index.include));
         if !renames.touch(&it.columns) && !carried || it.kind == ConstraintKind::NotNull {
             continue;
@@ -328,6 +407,40 @@ fn constraints(draft: &mut Draft, table: usize, renames: &Renames<'_>, without: 
                 swap_named(&mut known.constraints, &named.name, &name);
             }
         }
+    }
+}
+
+/// Whether a constraint cannot hold for the new type; a person is told, or a mistake is made of
+/// it where that would lose what they rely on.
+fn left_behind(
+    draft: &mut Draft,
+    renames: &Renames<'_>,
+    (named, it): (&Named, &Constraint),
+) -> bool {
+    if !it
+        .columns
+        .iter()
+        .any(|column| renames.retyped.contains(column))
+    {
+        return false;
+    }
+    let name = &named.name;
+    match it.kind {
+        ConstraintKind::Check | ConstraintKind::Exclusion => {
+            let text = format!(
+                "`{name}` is about the old type and does not hold for the new one: give another with the change if it should"
+            );
+            draft.note(NoteLevel::Warning, &renames.old.physical, text);
+            true
+        }
+        ConstraintKind::ForeignKey => {
+            let text = format!(
+                "the foreign key `{name}` cannot compare the new type with the old one there, and does not hold for the new version"
+            );
+            draft.note(NoteLevel::Ask, &renames.old.physical, text);
+            true
+        }
+        ConstraintKind::Unique | ConstraintKind::PrimaryKey | ConstraintKind::NotNull => false,
     }
 }
 
@@ -397,6 +510,20 @@ fn indexes(draft: &mut Draft, table: usize, renames: &Renames<'_>) {
         });
         let read = keys.chain(&index.include).chain(&index.expression_columns);
         if index.constraint.is_some() || !renames.touch(read) {
+            continue;
+        }
+        let about_type = index
+            .expression_columns
+            .iter()
+            .any(|c| renames.retyped.contains(c));
+        if about_type {
+            let text = format!(
+                "the index `{}` computes with the old type and does not come along",
+                named.name
+            );
+            draft.note(NoteLevel::Warning, &renames.old.physical, text);
+            let known = &mut draft.world.tables[table];
+            known.indexes.retain(|other| other.name != named.name);
             continue;
         }
         let name = draft.artefact(&named.name);

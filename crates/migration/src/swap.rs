@@ -7,7 +7,7 @@ use crate::ddl;
 use crate::draft::Draft;
 use crate::plan::{Cost, LockLevel, Run, Step, TableLock};
 use crate::rule::{self, Rules};
-use crate::schema::Qualified;
+use crate::schema::{ConstraintKind, Qualified};
 use crate::sql::{artefact, quote};
 use crate::views;
 use crate::world::{Known, Named, World, logical};
@@ -103,7 +103,13 @@ struct Swap<'a> {
 impl Swap<'_> {
     fn step(&self) -> Option<Step> {
         let mut statements = Vec::new();
-        for phase in [Self::drop_constraints, Self::columns, Self::names] {
+        let phases = [
+            Self::drop_foreign_keys,
+            Self::drop_constraints,
+            Self::columns,
+            Self::names,
+        ];
+        for phase in phases {
             for known in &self.group {
                 statements.extend(phase(self, known));
             }
@@ -183,11 +189,23 @@ impl Swap<'_> {
         gone.collect()
     }
 
+    /// Before the keys that they point at.
+    fn drop_foreign_keys(&self, known: &Known) -> Vec<String> {
+        self.drops(known, |kind| kind == ConstraintKind::ForeignKey)
+    }
+
     fn drop_constraints(&self, known: &Known) -> Vec<String> {
+        self.drops(known, |kind| kind != ConstraintKind::ForeignKey)
+    }
+
+    fn drops(&self, known: &Known, which: impl Fn(ConstraintKind) -> bool) -> Vec<String> {
         let on = self.draft.sql(&known.physical);
-        let inherited = |name: &&String| !known.facts.constraints[*name].inherited;
+        let dropped = |name: &&String| {
+            let it = &known.facts.constraints[*name];
+            !it.inherited && which(it.kind)
+        };
         gone_constraints(known)
-            .filter(inherited)
+            .filter(dropped)
             .map(|name| format!("ALTER TABLE {on} DROP CONSTRAINT {}", quote(name)))
             .collect()
     }
@@ -273,8 +291,7 @@ impl Swap<'_> {
 fn gone_constraints(known: &Known) -> impl Iterator<Item = &String> {
     known.facts.constraints.iter().filter_map(|(name, it)| {
         let seen = logical(&known.constraints, name).is_some();
-        let real =
-            !known.pending.contains(name) && it.kind != crate::schema::ConstraintKind::NotNull;
+        let real = !known.pending.contains(name) && it.kind != ConstraintKind::NotNull;
         (!seen && real).then_some(name)
     })
 }
