@@ -8,7 +8,9 @@
 //! 3. `publish`, step by step. Its last step makes the version's schema, in one transaction;
 //!    when a step before it fails, because rows break a new rule, nothing was published and
 //!    the change is aborted.
-//! 4. Once nobody uses the version before any more: `contract`. Or, at any time before that,
+//! 4. Once nobody uses the version before any more: `contract`, which is a forecast as long as
+//!    other migrations are in progress; `crate::contract` says what it is when the time has
+//!    come, and so does `crate::abort` for the way back. Or, at any time before that,
 //!    `abort`, which does not mind what of 1 to 3 was done.
 //!
 //! Statements run with a `search_path` of the base schema and then what the role has of its own.

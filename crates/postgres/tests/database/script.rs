@@ -94,6 +94,7 @@ pub(crate) fn plan(key: Key) -> Plan {
             ]),
         ],
         notes: vec![],
+        reread: false,
     }
 }
 
