@@ -226,8 +226,86 @@ operations:
   - alter_column: {table: goods, column: id, type: bigint, up: id, down: id}
 ";
 
+/// What each version sees of one row.
+const OLD: &str = "SELECT id, name, price, extra FROM items WHERE id = 1";
+const NEW: &str = "SELECT id, title, price, extra, loud FROM goods WHERE id = 1";
+const NEWEST: &str = "SELECT id, title, price, loud FROM goods WHERE id = 1";
+
+impl Stage {
+    /// Three versions side by side.
+    async fn three_versions() -> Option<Self> {
+        let mut stage = stage().await?;
+        stage.tell(None, ITEMS).await;
+        stage.begin(1, FIRST).await;
+        stage.begin(2, SECOND).await;
+        Some(stage)
+    }
+
+    async fn sees(&mut self, version: Option<u32>, sql: &str, expected: &str) {
+        assert_eq!(
+            self.tell(version, sql).await,
+            expected,
+            "v{version:?}: {sql}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn three_versions_read_what_any_of_them_writes() {
+    let Some(mut stage) = Stage::three_versions().await else {
+        return;
+    };
+    stage.sees(None, OLD, "1|a|5|x").await;
+    stage.sees(Some(1), NEW, "1|a|5 EUR|x|A").await;
+    stage.sees(Some(2), NEWEST, "1|a|5|A").await;
+
+    let sql = "UPDATE items SET price = 7 WHERE id = 1";
+    stage.tell(None, sql).await;
+    stage.sees(Some(1), NEW, "1|a|7 EUR|x|A").await;
+    stage.sees(Some(2), NEWEST, "1|a|7|A").await;
+
+    let sql = "UPDATE goods SET price = 8.5, loud = 'own' WHERE id = 1";
+    stage.tell(Some(2), sql).await;
+    stage.sees(Some(1), NEW, "1|a|8 USD|x|own").await;
+    stage.sees(None, OLD, "1|a|8|x").await;
+}
+
+#[tokio::test]
+async fn saving_a_row_again_overwrites_no_other_version() {
+    let Some(mut stage) = Stage::three_versions().await else {
+        return;
+    };
+    let sql = "UPDATE goods SET price = 8.5, loud = 'own' WHERE id = 1";
+    stage.tell(Some(2), sql).await;
+    let sql = "UPDATE items SET name = 'a', price = 8, extra = 'z' WHERE id = 1";
+    stage.tell(None, sql).await;
+    let sql = "UPDATE goods SET extra = 'zz', price = '8 USD' WHERE id = 1";
+    stage.tell(Some(1), sql).await;
+    stage.sees(Some(2), NEWEST, "1|a|8.5|own").await;
+    stage.sees(Some(1), NEW, "1|a|8 USD|zz|own").await;
+}
+
+#[tokio::test]
+async fn rows_of_every_version_are_numbered_by_one_sequence() {
+    let Some(mut stage) = Stage::three_versions().await else {
+        return;
+    };
+    let sql = "INSERT INTO items (name, extra) VALUES ('o', 'e')";
+    stage.tell(None, sql).await;
+    let sql = "INSERT INTO goods (title, price, extra) VALUES ('n', '3 GBP', 'e')";
+    stage.tell(Some(1), sql).await;
+    let sql = "INSERT INTO goods (title, price, loud) VALUES ('nn', 4.5, 'l')";
+    stage.tell(Some(2), sql).await;
+    let sql = "SELECT name, price, extra FROM items WHERE id > 2 ORDER BY name";
+    stage.sees(None, sql, "n|3|e nn|4|gone o|5|e").await;
+    let sql = "SELECT title, price, loud FROM goods WHERE id > 2 ORDER BY title";
+    stage.sees(Some(2), sql, "n|3|NULL nn|4.5|l o|5|O").await;
+    let sql = "SELECT count(DISTINCT id), count(*) FROM goods";
+    stage.sees(Some(2), sql, "5|5").await;
+}
+
+#[tokio::test]
+async fn changes_are_taken_back_newest_first_and_leave_nothing() {
     let Some(mut stage) = stage().await else {
         return;
     };
@@ -235,177 +313,67 @@ async fn three_versions_read_what_any_of_them_writes() {
     let before = stage.schema().await.without_estimates();
     stage.begin(1, FIRST).await;
     stage.begin(2, SECOND).await;
-    let (old, new, newest) = (
-        "SELECT * FROM items WHERE id = 1",
-        "SELECT id, title, price, extra, loud FROM goods WHERE id = 1",
-        "SELECT id, title, price, loud FROM goods WHERE id = 1",
-    );
-    assert_eq!(
-        stage
-            .tell(None, &old.replace('*', "id, name, price, extra"))
-            .await,
-        "1|a|5|x"
-    );
-    assert_eq!(stage.tell(Some(1), new).await, "1|a|5 EUR|x|A");
-    assert_eq!(stage.tell(Some(2), newest).await, "1|a|5|A");
-
-    stage
-        .tell(None, "UPDATE items SET price = 7 WHERE id = 1")
-        .await;
-    assert_eq!(stage.tell(Some(1), new).await, "1|a|7 EUR|x|A");
-    assert_eq!(stage.tell(Some(2), newest).await, "1|a|7|A");
-
-    stage
-        .tell(
-            Some(2),
-            "UPDATE goods SET price = 8.5, loud = 'own' WHERE id = 1",
-        )
-        .await;
-    assert_eq!(stage.tell(Some(1), new).await, "1|a|8 USD|x|own");
-    assert_eq!(
-        stage
-            .tell(None, "SELECT price FROM items WHERE id = 1")
-            .await,
-        "8"
-    );
-
-    // Whole rows saved again, and changes of what does not concern them, overwrite nothing.
-    stage
-        .tell(
-            None,
-            "UPDATE items SET name = 'a', price = 8, extra = 'z' WHERE id = 1",
-        )
-        .await;
-    stage
-        .tell(
-            Some(1),
-            "UPDATE goods SET extra = 'zz', price = '8 USD' WHERE id = 1",
-        )
-        .await;
-    assert_eq!(stage.tell(Some(2), newest).await, "1|a|8.5|own");
-    assert_eq!(stage.tell(Some(1), new).await, "1|a|8 USD|zz|own");
-
-    // New rows from each, numbered by one sequence.
-    stage
-        .tell(None, "INSERT INTO items (name, extra) VALUES ('o', 'e')")
-        .await;
-    stage
-        .tell(
-            Some(1),
-            "INSERT INTO goods (title, price, extra) VALUES ('n', '3 GBP', 'e')",
-        )
-        .await;
-    stage
-        .tell(
-            Some(2),
-            "INSERT INTO goods (title, price, loud) VALUES ('nn', 4.5, 'l')",
-        )
-        .await;
-    let all = stage
-        .tell(
-            None,
-            "SELECT name, price, extra FROM items WHERE id > 2 ORDER BY name",
-        )
-        .await;
-    assert_eq!(all, "n|3|e nn|4|gone o|5|e");
-    let all = stage
-        .tell(
-            Some(2),
-            "SELECT title, price, loud FROM goods WHERE id > 2 ORDER BY title",
-        )
-        .await;
-    assert_eq!(all, "n|3|NULL nn|4.5|l o|5|O");
-    let numbers = stage
-        .tell(Some(2), "SELECT count(DISTINCT id), count(*) FROM goods")
-        .await;
-    assert_eq!(numbers, "5|5");
-
     stage.abort().await;
     stage.open.pop();
-    stage
-        .tell(None, "UPDATE items SET price = 9 WHERE id = 1")
-        .await;
-    assert_eq!(stage.tell(Some(1), new).await, "1|a|9 EUR|zz|own");
+    let sql = "UPDATE items SET price = 9 WHERE id = 1";
+    stage.tell(None, sql).await;
+    stage.sees(Some(1), NEW, "1|a|9 EUR|x|A").await;
     stage.abort().await;
     stage.open.pop();
-    assert_same(
-        &before,
-        &stage.schema().await.without_estimates(),
-        "both taken back",
-    );
+    let after = stage.schema().await.without_estimates();
+    assert_same(&before, &after, "both taken back");
 }
 
 #[tokio::test]
 async fn a_version_stays_right_while_the_one_before_it_ends() {
-    let Some(mut stage) = stage().await else {
+    let Some(mut stage) = Stage::three_versions().await else {
         return;
     };
-    stage.tell(None, ITEMS).await;
-    stage.begin(1, FIRST).await;
-    stage.begin(2, SECOND).await;
-    stage
-        .tell(
-            None,
-            "INSERT INTO items (name, price, extra) VALUES ('c', 6, 'w')",
-        )
-        .await;
+    let sql = "INSERT INTO items (name, price, extra) VALUES ('c', 6, 'w')";
+    stage.tell(None, sql).await;
     stage.contract().await;
-    stage
-        .tell(Some(1), "UPDATE goods SET price = '1 EUR' WHERE id = 1")
-        .await;
-    stage
-        .tell(Some(2), "UPDATE goods SET price = 2 WHERE id = 2")
-        .await;
-    stage
-        .tell(Some(2), "INSERT INTO goods (title, price) VALUES ('d', 3)")
-        .await;
+    let sql = "UPDATE goods SET price = '1 EUR' WHERE id = 1";
+    stage.tell(Some(1), sql).await;
+    let sql = "UPDATE goods SET price = 2 WHERE id = 2";
+    stage.tell(Some(2), sql).await;
+    let sql = "INSERT INTO goods (title, price) VALUES ('d', 3)";
+    stage.tell(Some(2), sql).await;
     let sql = "SELECT title, price FROM goods ORDER BY title";
-    assert_eq!(
-        stage.tell(Some(1), sql).await,
-        "a|1 EUR b|2 USD c|6 EUR d|3 USD"
-    );
-    assert_eq!(stage.tell(Some(2), sql).await, "a|1 b|2 c|6 d|3");
-    stage.contract().await;
     stage
-        .tell(
-            Some(2),
-            "INSERT INTO goods (title, price) VALUES ('e', 3.5)",
-        )
+        .sees(Some(1), sql, "a|1 EUR b|2 USD c|6 EUR d|3 USD")
         .await;
-    assert_eq!(
-        stage
-            .tell(Some(2), "SELECT price FROM goods WHERE title = 'e'")
-            .await,
-        "3.5"
-    );
+    stage.sees(Some(2), sql, "a|1 b|2 c|6 d|3").await;
+    stage.contract().await;
+    let sql = "INSERT INTO goods (title, price) VALUES ('e', 3.5)";
+    stage.tell(Some(2), sql).await;
+    let sql = "SELECT title, price FROM goods ORDER BY title";
+    stage.sees(Some(2), sql, "a|1 b|2 c|6 d|3 e|3.5").await;
+}
+
+#[tokio::test]
+async fn what_hangs_on_a_column_outlives_its_change() {
+    let Some(mut stage) = Stage::three_versions().await else {
+        return;
+    };
+    stage.contract().await;
+    stage.contract().await;
     let schema = stage.schema().await;
     assert_eq!(schema.tables.keys().collect::<Vec<_>>(), ["goods", "lines"]);
     let goods = &schema.tables["goods"];
-    let columns: Vec<_> = goods
-        .columns
-        .iter()
-        .map(|c| (c.name.as_str(), c.data_type.as_str()))
+    let columns = goods.columns.iter();
+    let mut columns: Vec<_> = columns
+        .map(|c| format!("{} {}", c.name, c.data_type))
         .collect();
-    let mut sorted = columns.clone();
-    sorted.sort_unstable();
+    columns.sort_unstable();
     assert_eq!(
-        sorted,
-        [
-            ("id", "bigint"),
-            ("loud", "text"),
-            ("price", "numeric"),
-            ("title", "text")
-        ]
+        columns,
+        ["id bigint", "loud text", "price numeric", "title text"]
     );
-    let id = goods.column("id").unwrap();
-    assert_eq!(id.identity, Some(migration::schema::Identity::ByDefault));
+    let identity = goods.column("id").unwrap().identity;
+    assert_eq!(identity, Some(migration::schema::Identity::ByDefault));
     assert!(goods.primary_key().is_some());
     assert_eq!(goods.referenced_by.len(), 1, "the key of `lines` survives");
-    assert!(
-        goods.indexes["items_name"]
-            .definition
-            .contains("lower(title) DESC"),
-        "{goods:?}"
-    );
+    let index = &goods.indexes["items_name"].definition;
+    assert!(index.contains("lower(title) DESC"), "{index}");
     assert!(!format!("{schema:?}").contains("gapless"));
 }
