@@ -5,6 +5,7 @@
 //! steps of it, given the schema and the migrations that are in progress. A runner needs to know
 //! only the [`plan`](mod@plan).
 
+mod again;
 mod backfill;
 mod column;
 mod ddl;

@@ -117,7 +117,7 @@ pub(super) fn forget(draft: &mut Draft, table: usize, (name, others): (&Text, &[
             name.value
         );
         draft.note(NoteLevel::Info, &physical, text);
-        shadow::drop_constraint(draft, table, name);
+        crate::again::drop_constraint(draft, table, name);
         return;
     }
     let without = BTreeSet::from([name.value.clone()]);

@@ -390,7 +390,7 @@ impl Draft {
             if it.kind == ConstraintKind::PrimaryKey {
                 self.require_all(table, &it.columns);
             }
-            crate::shadow::add_key(self, table, (name, &physical), (it, index));
+            crate::again::add_key(self, table, (name, &physical), (it, index));
             return;
         }
         self.constrain(table, &physical, &it);
