@@ -272,6 +272,7 @@ fn run_deploy(state: &mut State, deploy: &Deploy, now: Time, batch: &mut Batch) 
     state.server.http = Some(deploy.http);
     state.server.ports = deploy.ports;
     state.server.peers = deploy.peers.clone();
+    state.server.access_log = deploy.access_log;
     let mut ids = BTreeMap::new();
     for name in &rolled {
         let id = state.server.next_rollout.max(1);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use fleet::{Fleet, FleetPolicy, Policies, Wanted};
 use model::{
-    Audience, InstanceId, JobKind, Maintenance, Peers, Policy, Port, Release, ReleaseId, Revision,
-    RolloutId, RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
+    AccessLog, Audience, InstanceId, JobKind, Maintenance, Peers, Policy, Port, Release, ReleaseId,
+    Revision, RolloutId, RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
 };
 use rollout::{Comparison, Ended, JobState, Plan, Target};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) ports: (u16, u16),
     #[serde(default)]
     pub(crate) peers: Peers,
+    #[serde(default)]
+    pub(crate) access_log: Option<AccessLog>,
     pub(crate) next_rollout: u64,
     /// Rollouts whose end was decided and perhaps not yet accounted for.
     pub(crate) closing: Vec<Closing>,

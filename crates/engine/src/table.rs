@@ -24,6 +24,7 @@ pub(crate) fn draft(state: &State) -> Draft {
     let mut draft = Draft::default();
     draft.table.revision = state.published.revision();
     draft.table.peers = state.server.peers.clone();
+    draft.table.access_log = state.server.access_log;
     let mut routes = Vec::new();
     for (name, service) in &state.services {
         if service.core.pruned || !service.has_traffic() {

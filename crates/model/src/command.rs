@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Epoch, InstanceId, Maintenance, Peers, Policy, Release, ReleaseId, RolloutId, ServiceName,
+    AccessLog, Epoch, InstanceId, Maintenance, Peers, Policy, Release, ReleaseId, RolloutId,
+    ServiceName,
 };
 
 /// The longest that requests of a service are held by a pause, however often it is asked for.
@@ -113,6 +114,9 @@ pub struct Deploy {
     /// Whom the proxy believes.
     #[serde(default)]
     pub peers: Peers,
+    /// The access log, if there is to be one.
+    #[serde(default)]
+    pub access_log: Option<AccessLog>,
     /// The services in the file's order.
     pub services: Vec<DeployService>,
     /// Services that are gone from the file and are to be stopped and forgotten.

@@ -3,6 +3,7 @@
 //! Every other room speaks in these types. They hold no behaviour beyond their
 //! own invariants: what is built is valid, and serialises to the same value.
 
+mod access_log;
 mod argv;
 mod command;
 pub mod diagnostic;
@@ -17,6 +18,7 @@ mod share;
 mod time;
 mod waiting;
 
+pub use access_log::{AccessLog, QueryShown};
 pub use argv::{VariableError, variables};
 pub use command::{Command, Deploy, DeployService, PAUSE_MAX, Refusal};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
@@ -61,6 +63,9 @@ pub struct ServerConfig {
     /// Whom the proxy believes.
     #[serde(default)]
     pub peers: Peers,
+    /// The access log, if there is to be one.
+    #[serde(default)]
+    pub access_log: Option<AccessLog>,
 }
 
 /// One service as configured: what a release is made of, and the policy.

@@ -123,7 +123,8 @@ impl std::fmt::Display for Network {
     }
 }
 
-/// Whom the proxy believes of those that connect to it, and what it begins for the others.
+/// Whom the proxy believes of those that connect to it, what it begins for the others, and how
+/// much of it each may have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Peers {
@@ -131,9 +132,23 @@ pub struct Peers {
     pub trusted: Vec<Network>,
     /// The share of the traces begun here that are marked to be recorded.
     pub trace_sampled: Share,
+    /// Connections that one address may have, trusted ones and this machine's own aside; 0:
+    /// any number.
+    pub connections_per_client: u32,
 }
 
 impl Peers {
+    /// How many connections `address` may have; `None`: any number.
+    ///
+    /// A trusted proxy brings the connections of many, and so may one on this machine.
+    #[must_use]
+    pub fn connections_max(&self, address: IpAddr) -> Option<u32> {
+        let is_bounded = self.connections_per_client > 0
+            && !address.to_canonical().is_loopback()
+            && !self.trusts(address);
+        is_bounded.then_some(self.connections_per_client)
+    }
+
     /// True if what `address` says of others is believed.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
@@ -165,6 +180,21 @@ mod tests {
             assert!(network(text).contains(inside.parse().unwrap()), "{text}");
             assert!(!network(text).contains(outside.parse().unwrap()), "{text}");
         }
+    }
+
+    #[test]
+    fn this_machine_and_trusted_proxies_have_as_many_connections_as_they_like() {
+        let peers = Peers {
+            trusted: vec![network("10.0.0.0/8")],
+            connections_per_client: 5,
+            ..Peers::default()
+        };
+        for free in ["127.0.0.1", "::1", "::ffff:127.0.0.2", "10.1.1.1"] {
+            assert_eq!(peers.connections_max(free.parse().unwrap()), None, "{free}");
+        }
+        let other = "192.0.2.1".parse().unwrap();
+        assert_eq!(peers.connections_max(other), Some(5));
+        assert_eq!(Peers::default().connections_max(other), None);
     }
 
     #[test]

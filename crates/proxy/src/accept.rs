@@ -145,8 +145,10 @@ async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) 
 }
 
 fn begin(thread: &Rc<Thread>, entrance: &Rc<Entrance>, stream: TcpStream, peer: SocketAddr) {
-    let client = Client::new(Rc::clone(thread), Rc::clone(entrance), stream, peer);
-    if thread.has_room_for_client() {
+    let mut client = Client::new(Rc::clone(thread), Rc::clone(entrance), stream, peer);
+    if !client.is_within_bound() {
+        tokio::task::spawn_local(serve::turn_away(client, Rejected::ClientConnections));
+    } else if thread.has_room_for_client() {
         tokio::task::spawn_local(serve::serve(client));
     } else {
         tokio::task::spawn_local(serve::turn_away(client, Rejected::Connections));

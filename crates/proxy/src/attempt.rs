@@ -7,6 +7,7 @@ use http1::{BodyRelay, UpstreamSide};
 use tokio::net::TcpStream;
 use traffic::{Outcome, Progress, Rejected};
 
+use crate::access::{By, Stage};
 use crate::claim::{Claim, Connection};
 use crate::client::{After, Client};
 use crate::clock::{micros, now_micros};
@@ -66,7 +67,10 @@ pub(crate) async fn answer<S: Stream>(
 ) -> After {
     let mut claim = match visit.admitted(client, exchange).await {
         Ok(claim) => claim,
-        Err(Turned::Gone) => return After::Gone,
+        Err(Turned::Gone) => {
+            visit.ended(By::Client, Stage::Queue);
+            return After::Gone;
+        }
         Err(Turned::Away(rejected)) => return client.reject(exchange, visit, rejected).await,
     };
     client.set_reading(false);
@@ -125,15 +129,12 @@ async fn attempt<S: Stream>(
     visit: &mut Visit,
     mut claim: Claim,
 ) -> Attempted {
-    let mut upstream = match idle(client, visit, claim.place) {
-        Some(stream) => {
-            claim.connection = Connection::Reused;
-            stream
+    let mut upstream = match upstream(client, exchange, visit, &mut claim).await {
+        Ok(stream) => stream,
+        Err(end) => {
+            note(visit, end, Stage::Connect);
+            return unfinished(claim, end, false);
         }
-        None => match connected(client, exchange, visit, &claim).await {
-            Ok(stream) => stream,
-            Err(end) => return unfinished(claim, end, false),
-        },
     };
     let fields = visit.caller.fields();
     let upstream_side =
@@ -166,11 +167,66 @@ async fn attempt<S: Stream>(
                 .writer
                 .count(claim.place.cell, Outcome::TunnelOpened);
             let outcome = crate::tunnel::carry(client, exchange, visit, &mut upstream).await;
+            if outcome == Outcome::Cut {
+                visit.ended(By::Proxy, Stage::Tunnel);
+            }
             claim.end(outcome);
             Attempted::Over(After::Gone)
         }
-        end => unfinished(claim, end, is_begun),
+        end => {
+            count_bytes(exchange, visit);
+            note(
+                visit,
+                end,
+                if is_begun {
+                    Stage::Response
+                } else {
+                    Stage::Waiting
+                },
+            );
+            unfinished(claim, end, is_begun)
+        }
     }
+}
+
+/// Notes for the access log who ended an attempt that brought no whole response. A failure that
+/// may not be the last word is noted with the answer to it.
+fn note(visit: &mut Visit, end: End, stage: Stage) {
+    let (by, stage) = match end {
+        End::Whole | End::Tunnel | End::Unanswered(..) => return,
+        End::Truncated | End::Garbled | End::Stalled => (By::Upstream, stage),
+        End::ClientGone => (By::Client, stage),
+        End::ClientFault(Rejected::BodyTooLarge) => (By::Proxy, Stage::Request),
+        End::ClientFault(_) => (By::Client, Stage::Request),
+        End::Cut | End::Parted => (By::Proxy, stage),
+    };
+    visit.ended(by, stage);
+}
+
+/// Notes how much of both bodies went through.
+fn count_bytes(exchange: &Exchange, visit: &mut Visit) -> (u64, u64) {
+    let payload = |relay: &Option<BodyRelay>| relay.as_ref().map_or(0, BodyRelay::payload_bytes);
+    let (to, from) = (payload(&exchange.up.relay), payload(&exchange.down.relay));
+    (visit.account.bytes_in, visit.account.bytes_out) = (to, from);
+    (to, from)
+}
+
+/// A connection to the endpoint: one that is idle, or a new one.
+async fn upstream<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &mut Visit,
+    claim: &mut Claim,
+) -> Result<TcpStream, End> {
+    if let Some(stream) = idle(client, visit, claim.place) {
+        claim.connection = Connection::Reused;
+        return Ok(stream);
+    }
+    let stream = connected(client, exchange, visit, claim).await?;
+    if client.thread.access.is_on() {
+        visit.account.connected_micros = now_micros();
+    }
+    Ok(stream)
 }
 
 /// An idle connection that may carry the request. The time is rounded up to the next tick.
@@ -219,14 +275,13 @@ async fn connected<S: Stream>(
 fn whole<S: Stream>(
     client: &Client<S>,
     exchange: &Exchange,
-    visit: &Visit,
+    visit: &mut Visit,
     (claim, upstream, side): (Claim, TcpStream, UpstreamSide),
 ) {
     let now = now_micros();
     let thread = &client.thread;
     let place = claim.place;
-    let payload = |relay: &Option<BodyRelay>| relay.as_ref().map_or(0, BodyRelay::payload_bytes);
-    let (to, from) = (payload(&exchange.up.relay), payload(&exchange.down.relay));
+    let (to, from) = count_bytes(exchange, visit);
     thread.writer.bytes(place.cell, to, from);
     thread
         .writer

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -13,9 +13,11 @@ use traffic::Closed;
 
 use crate::accept::Entrance;
 use crate::buffer::Fill;
+use crate::crowds::Counted;
 use crate::exchange::Exchange;
 use crate::orders::Ending;
 use crate::presence::Side;
+use crate::start::Loopback;
 use crate::stream::Stream;
 use crate::thread::Thread;
 use crate::visit::Visit;
@@ -25,7 +27,8 @@ use crate::watch::{State, Watch};
 /// so that the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
-
+/// Stands for this machine where it is bounded like any client.
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Client<S: Stream> {
@@ -39,6 +42,8 @@ pub(crate) struct Client<S: Stream> {
     pub(crate) peer_text: String,
     reading: bool,
     pub(crate) side: Side,
+    /// Its place among its address' connections, if these are bounded.
+    counted: Option<Counted>,
 }
 
 /// How a connection's wait for a head ended.
@@ -84,7 +89,24 @@ impl<S: Stream> Client<S> {
             peer_text,
             reading: false,
             side: Side::default(),
+            counted: None,
         }
+    }
+
+    /// Counts the connection among those of its address. False: there are too many.
+    pub(crate) fn is_within_bound(&mut self) -> bool {
+        let address = match (self.peer.ip(), self.thread.settings.loopback) {
+            (address, Loopback::Bounded) if address.is_loopback() => STRANGER,
+            (address, Loopback::Bounded | Loopback::Unbounded) => address,
+        };
+        let most = self
+            .thread
+            .with_routing(|routing| routing.table.peers.connections_max(address));
+        let Some(most) = most else {
+            return true;
+        };
+        self.counted = self.thread.crowds.count(address, most);
+        self.counted.is_some()
     }
 
     /// Notes that a request may be in our hands, or no longer is, without being admitted.

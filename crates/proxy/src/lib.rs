@@ -9,12 +9,14 @@
 //! it is always open in the ledger under the table it was matched with.
 
 mod accept;
+mod access;
 mod attempt;
 mod buffer;
 mod caller;
 mod claim;
 mod client;
 mod clock;
+mod crowds;
 mod exchange;
 mod flow;
 mod memory;
@@ -35,4 +37,5 @@ mod visit;
 mod watch;
 mod websocket;
 
-pub use start::{Proxy, Settings, StartError, ThreadSetup};
+pub use access::AccessPlace;
+pub use start::{Loopback, Proxy, Settings, StartError, ThreadSetup};

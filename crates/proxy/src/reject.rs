@@ -4,8 +4,9 @@ use http1::{ClientSide, ErrorPage, Framing, Method, Persist, ProxyError, Refusal
 use model::Maintenance;
 use traffic::Rejected;
 
+use crate::access::{Account, By, Line, Stage, Termination};
 use crate::client::{After, Client};
-use crate::clock::now_micros;
+use crate::clock::{now_micros, wall_micros};
 use crate::exchange::Exchange;
 use crate::stream::Stream;
 use crate::visit::Visit;
@@ -87,6 +88,12 @@ impl<S: Stream> Client<S> {
     pub(crate) async fn refuse(&mut self, exchange: &mut Exchange, reply: Reply<'_>) -> After {
         self.thread.writer.rejected(None, reply.rejected);
         self.set_reading(false);
+        self.note_unread(Account {
+            status: reply.status,
+            reason: Some(reply.reason),
+            termination: Some(termination(reply.rejected)),
+            ..Account::default()
+        });
         exchange.down.begin();
         let shape = (Version::Http11, Method::Get);
         reply.write((Persist::Close, None), shape, &mut exchange.down.out);
@@ -96,6 +103,23 @@ impl<S: Stream> Client<S> {
             self.linger(exchange).await;
         }
         After::Gone
+    }
+
+    /// Writes the access log's line about what was never a request.
+    pub(crate) fn note_unread(&self, account: Account) {
+        if !self.thread.access.is_on() {
+            return;
+        }
+        let now = now_micros();
+        self.thread.access.note(&Line {
+            client: self.peer_text.as_bytes(),
+            protocol: "HTTP/1.1",
+            account,
+            arrived_micros: now,
+            ended_micros: now,
+            wall_micros: wall_micros(),
+            ..Line::default()
+        });
     }
 
     /// Answers a request in an endpoint's stead.
@@ -113,6 +137,10 @@ impl<S: Stream> Client<S> {
         let persist = side.begin_response(Framing::Length(1), wish);
         let shape = (side.version(), exchange.request.method());
         let id = visit.caller.request_id(&exchange.request);
+        let account = &mut visit.account;
+        account.status = rejected.status();
+        account.reason = Some(rejected.name());
+        account.termination.get_or_insert(termination(rejected));
         let reply = Reply::of(rejected)
             .after(visit.retry_after_seconds(rejected))
             .shown(visit.maintenance());
@@ -126,6 +154,26 @@ impl<S: Stream> Client<S> {
             }
             Err(_) => After::Gone,
         }
+    }
+}
+
+/// Who is to blame for an answer of ours, and how far the request had come.
+fn termination(rejected: Rejected) -> Termination {
+    match rejected {
+        Rejected::NoRoute
+        | Rejected::Connections
+        | Rejected::ClientConnections
+        | Rejected::BodyTooLarge
+        | Rejected::Overload
+        | Rejected::Maintenance => Termination(By::Proxy, Stage::Route),
+        Rejected::BadRequest | Rejected::HeadTimeout => Termination(By::Client, Stage::Head),
+        Rejected::BodyTimeout => Termination(By::Client, Stage::Request),
+        Rejected::NoEndpoint | Rejected::Paused => Termination(By::Proxy, Stage::Queue),
+        Rejected::Connect => Termination(By::Upstream, Stage::Connect),
+        Rejected::NoResponse | Rejected::BadResponse | Rejected::Timeout => {
+            Termination(By::Upstream, Stage::Waiting)
+        }
+        Rejected::Cut => Termination(By::Proxy, Stage::Waiting),
     }
 }
 

@@ -324,12 +324,14 @@ impl<S: Stream> Relay<'_, S> {
     }
 
     fn begin_response(&mut self) {
+        self.visit.account.status = self.response.status();
         if let Some(service) = self.visit.service {
-            let arrived = self.visit.arrived_micros;
+            let (arrived, now) = (self.visit.arrived_micros, now_micros());
+            self.visit.account.begun_micros = now;
             self.client
                 .thread
                 .writer
-                .response_begins(service, arrived, now_micros());
+                .response_begins(service, arrived, now);
         }
     }
 

@@ -6,6 +6,7 @@ use std::task::Poll;
 use http1::{BodyRelay, Next};
 use traffic::Rejected;
 
+use crate::access::{Account, By, Stage, Termination};
 use crate::attempt::answer;
 use crate::client::{After, Client, Head};
 use crate::clock::now_micros;
@@ -61,7 +62,13 @@ async fn serve_requests<S: Stream>(client: &mut Client<S>, exchange: &mut Exchan
 async fn serve_request<S: Stream>(client: &mut Client<S>, exchange: &mut Exchange) -> After {
     match client.head(exchange).await {
         Head::Whole => {}
-        Head::Gone => return After::Gone,
+        Head::Gone => {
+            client.note_unread(Account {
+                termination: Some(Termination(By::Client, Stage::Head)),
+                ..Account::default()
+            });
+            return After::Gone;
+        }
         Head::Late => {
             return client
                 .refuse(exchange, Reply::of(Rejected::HeadTimeout))
@@ -74,7 +81,9 @@ async fn serve_request<S: Stream>(client: &mut Client<S>, exchange: &mut Exchang
         exchange.up.relay = Some(BodyRelay::for_request(framing));
     }
     let mut visit = Visit::new(client, &exchange.request, now_micros());
-    match answer(client, exchange, &mut visit).await {
+    let after = answer(client, exchange, &mut visit).await;
+    visit.note(client, &exchange.request);
+    match after {
         After::Answered(Next::Discard) if client.discard(exchange, &mut visit).await => {
             After::Answered(Next::Request)
         }

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use ledger::Writer;
 use traffic::{Cell, Table};
 
+use crate::access::{self, AccessPlace};
+use crate::crowds::Crowds;
 use crate::orders::{Ending, Listening, OrderBox, Orders};
 use crate::room::Room;
 use crate::routing::Routing;
-use crate::thread;
+use crate::thread::{self, Given};
 
 /// What one proxy thread begins with.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct ThreadSetup {
 }
 
 /// Bounds that hold for every service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// How long a request's head may take from its first byte, and a new connection until
     /// that byte.
@@ -36,6 +38,20 @@ pub struct Settings {
     pub files_max: Option<u32>,
     /// Requests of one service that each thread lets wait for an endpoint.
     pub waiting_max: u32,
+    /// Where the access log goes; `None`: nowhere, whatever a table says.
+    pub access: Option<AccessPlace>,
+    /// Whether connections from this machine are bounded like those of any client.
+    pub loopback: Loopback,
+}
+
+/// Whether connections from this machine are bounded like those of any client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Loopback {
+    /// They are not: a proxy in front brings many clients' connections.
+    #[default]
+    Unbounded,
+    /// They are.
+    Bounded,
 }
 
 impl Default for Settings {
@@ -45,6 +61,8 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(75),
             files_max: None,
             waiting_max: 1_024,
+            access: None,
+            loopback: Loopback::default(),
         }
     }
 }
@@ -61,6 +79,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Proxy {
     threads: Vec<Running>,
+    access: Option<access::Writer>,
 }
 
 #[derive(Debug)]
@@ -80,10 +99,26 @@ impl Proxy {
         let room = Room::new(&settings, setups.len());
         let mut proxy = Self {
             threads: Vec::new(),
+            access: settings
+                .access
+                .clone()
+                .map(access::Writer::start)
+                .transpose()?,
         };
+        let crowds = Arc::new(Crowds::default());
         for (number, setup) in setups.into_iter().enumerate() {
             let orders = Arc::new(OrderBox::default());
-            let handle = thread::spawn(number, setup, (settings, room), Arc::clone(&orders))?;
+            let given = Given {
+                settings: settings.clone(),
+                room,
+                crowds: Arc::clone(&crowds),
+                access: proxy
+                    .access
+                    .as_ref()
+                    .map(access::Writer::access)
+                    .unwrap_or_default(),
+            };
+            let handle = thread::spawn(number, setup, given, Arc::clone(&orders))?;
             proxy.threads.push(Running { orders, handle });
         }
         Ok(proxy)
@@ -168,6 +203,7 @@ impl Proxy {
                 tracing::error!("a proxy thread panicked");
             }
         }
+        self.access.into_iter().for_each(access::Writer::end);
     }
 
     fn order(&self, mut change: impl FnMut(&mut Orders)) {

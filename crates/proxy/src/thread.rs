@@ -15,8 +15,10 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
 
 use crate::accept::Listeners;
+use crate::access::Access;
 use crate::buffer::Blocks;
 use crate::clock::now_micros;
+use crate::crowds::Crowds;
 use crate::exchange::Exchange;
 use crate::memory::Crowd;
 use crate::orders::{Ending, Listening, OrderBox, Orders};
@@ -30,12 +32,23 @@ const FREE_EXCHANGES_MAX: usize = 256;
 /// Every how many ticks idle connections and memory are looked through.
 const SWEEP_TICKS: u32 = 10;
 
+/// What a thread is given beside its sockets.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) settings: Settings,
+    pub(crate) room: Room,
+    pub(crate) crowds: Arc<Crowds>,
+    pub(crate) access: Access,
+}
+
 /// What the tasks of a thread share.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) writer: Writer,
     pub(crate) settings: Settings,
     pub(crate) room: Room,
+    pub(crate) crowds: Arc<Crowds>,
+    pub(crate) access: Access,
     pub(crate) watches: Rc<Watches>,
     pub(crate) blocks: Blocks,
     pub(crate) pool: Pool,
@@ -62,11 +75,13 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    fn new(writer: Writer, settings: Settings, room: Room) -> Self {
+    fn new(writer: Writer, given: Given) -> Self {
         Self {
             writer,
-            settings,
-            room,
+            settings: given.settings,
+            room: given.room,
+            crowds: given.crowds,
+            access: given.access,
             watches: Rc::default(),
             blocks: Blocks::default(),
             pool: Pool::default(),
@@ -169,6 +184,7 @@ impl Thread {
             return;
         }
         self.pool.retain(|cell| routing.has(cell));
+        self.access.set(routing.table.access_log);
         *self.routing.borrow_mut() = routing;
         self.applied.set(self.applied.get() + 1);
         self.watches.wake(|state| state == State::Waiting);
@@ -208,7 +224,7 @@ impl Thread {
 pub(crate) fn spawn(
     number: usize,
     setup: ThreadSetup,
-    (settings, room): (Settings, Room),
+    given: Given,
     orders: Arc<OrderBox>,
 ) -> io::Result<JoinHandle<()>> {
     let (stands, heard) = std::sync::mpsc::sync_channel(1);
@@ -223,23 +239,19 @@ pub(crate) fn spawn(
         };
         let is_heard = stands.send(said).is_ok();
         if let (Some(runtime), true) = (runtime, is_heard) {
-            run(runtime, setup, (settings, room), &orders);
+            run(runtime, setup, given, &orders);
         }
     })?;
     heard.recv().map_err(io::Error::other)??;
     Ok(handle)
 }
 
-fn run(
-    runtime: LocalRuntime,
-    setup: ThreadSetup,
-    (settings, room): (Settings, Room),
-    orders: &OrderBox,
-) {
-    let thread = Rc::new(Thread::new(setup.writer, settings, room));
+fn run(runtime: LocalRuntime, setup: ThreadSetup, given: Given, orders: &OrderBox) {
+    let thread = Rc::new(Thread::new(setup.writer, given));
     runtime.block_on(follow(&thread, setup.listeners, orders));
     // Tasks that are left end with the runtime; what they had open is counted as cut.
     drop(runtime);
+    thread.access.flush();
 }
 
 /// Follows orders until they say to end.
@@ -296,6 +308,7 @@ async fn tick(thread: Rc<Thread>) {
         thread.watches.tick();
         let now = thread.watches.coarse_micros();
         thread.writer.beat(now);
+        thread.access.flush();
         if number.is_multiple_of(SWEEP_TICKS) {
             thread.pool.sweep(now);
             thread.watches.wake(|state| state == State::Waiting);

@@ -8,16 +8,18 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http1::{ClientSide, Framing, Method, RequestHead};
+use http1::{ClientSide, Framing, Method, RequestHead, Version};
 use model::{Affinity, Maintenance, ProxyLimits, ReleaseId, Revision};
 use traffic::{
     ATTEMPTS_MAX, Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, CookieId, FailedAttempt,
     Progress, Rejected, ServiceTable,
 };
 
+use crate::access::{Account, By, Line, Stage, Termination};
 use crate::caller::Caller;
 use crate::claim::{Claim, Waiting};
 use crate::client::Client;
+use crate::clock::{now_micros, wall_micros};
 use crate::exchange::Exchange;
 use crate::flow::Hold;
 use crate::pool::Place;
@@ -39,6 +41,8 @@ pub(crate) struct Visit {
     /// The id that the response gives to the client.
     pub(crate) new_cookie: Option<CookieId>,
     pub(crate) service: Option<Cell>,
+    /// What the access log will say.
+    pub(crate) account: Account,
     cookie: Option<CookieId>,
     kept: Option<ReleaseId>,
     attempts: u8,
@@ -96,6 +100,7 @@ impl Visit {
             limits: ProxyLimits::default(),
             new_cookie: None,
             service: None,
+            account: Account::default(),
             cookie: None,
             kept: None,
             attempts: 0,
@@ -185,6 +190,11 @@ impl Visit {
     fn note_choice(&mut self, thread: &Thread, choice: &Choice<'_>) {
         self.attempts += 1;
         self.kept = Some(choice.release);
+        if thread.access.is_on() {
+            let serial = choice.endpoint.instance.serial;
+            self.account.instance = Some((choice.release, serial));
+            self.account.claimed_micros = now_micros();
+        }
         if let (true, false, Some(service)) = (choice.moved_back, self.is_moved_back, self.service)
         {
             self.is_moved_back = true;
@@ -221,6 +231,46 @@ impl Visit {
             Affinity::Header(name) => request.fields().first(name),
             Affinity::Client => Some(address.as_bytes()),
         }
+    }
+
+    /// Writes the line of the access log.
+    pub(crate) fn note<S: Stream>(&self, client: &Client<S>, request: &RequestHead) {
+        let thread = &client.thread;
+        if !thread.access.is_on() {
+            return;
+        }
+        let address = self.caller.address.to_string();
+        thread.with_routing(|routing| {
+            let services = &routing.table.services;
+            let service = services
+                .iter()
+                .find(|service| Some(service.cell) == self.service);
+            thread.access.note(&Line {
+                client: address.as_bytes(),
+                request_id: self.caller.request_id(request),
+                host: request.host(),
+                method: Some(request.method_name()),
+                path: request.path(),
+                query: request.query(),
+                protocol: match request.version() {
+                    Version::Http10 => "HTTP/1.0",
+                    Version::Http11 => "HTTP/1.1",
+                },
+                service: service.map(|service| service.name.as_str()),
+                attempts: self.attempts,
+                account: self.account,
+                arrived_micros: self.arrived_micros,
+                ended_micros: now_micros(),
+                wall_micros: wall_micros(),
+            });
+        });
+    }
+
+    /// Notes who ended the request and when, unless that is known already.
+    pub(crate) fn ended(&mut self, by: By, stage: Stage) {
+        self.account
+            .termination
+            .get_or_insert(Termination(by, stage));
     }
 
     /// Counts an answer of ours.

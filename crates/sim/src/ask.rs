@@ -84,6 +84,7 @@ impl World<'_> {
             http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_080),
             ports: (20_000, 20_039),
             peers: Peers::default(),
+            access_log: None,
             services,
             prune: Vec::new(),
             supersede: ask.supersede,

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use model::{
-    Affinity, InstanceId, Maintenance, Peers, ProxyLimits, ReleaseId, Revision, RolloutId,
-    ServiceName, Share, Time,
+    AccessLog, Affinity, InstanceId, Maintenance, Peers, ProxyLimits, ReleaseId, Revision,
+    RolloutId, ServiceName, Share, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct Table {
     /// Whom of those that connect is believed.
     #[serde(default)]
     pub peers: Peers,
+    /// The access log, if there is to be one.
+    #[serde(default)]
+    pub access_log: Option<AccessLog>,
     /// The services, in the order of their names.
     pub services: Vec<ServiceTable>,
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
 use ledger::Ledger;
-use proxy::{Proxy, Settings, ThreadSetup};
+use proxy::{AccessPlace, Proxy, Settings, ThreadSetup};
 use runtime::artifact::{ArtifactBounds, Store};
 use runtime::logs::{LogBounds, Logs};
 use runtime::process::ProcessDriver;
@@ -29,6 +29,9 @@ use crate::place;
 
 use change::Turn;
 use leave::Own;
+
+/// Where the access log is, in the state directory.
+const ACCESS_LOG: &str = "access";
 
 /// How long answers that are under way may take once everything is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -59,8 +62,15 @@ pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
     let ledger = ledger(&client).map_err(|error| failed("the ledger cannot be used")(&*error))?;
     let setups = setups(&ledger, &client, args.threads)
         .map_err(|error| failed("the ledger has no room")(&error))?;
-    let proxy = Proxy::start(setups, Settings::default())
-        .map_err(|error| failed("the proxy cannot start")(&error))?;
+    let settings = Settings {
+        access: Some(AccessPlace {
+            directory: state.join(ACCESS_LOG),
+            generation: client.generation(),
+        }),
+        ..Settings::default()
+    };
+    let proxy =
+        Proxy::start(setups, settings).map_err(|error| failed("the proxy cannot start")(&error))?;
     let proxy = Arc::new(proxy);
     let served = runtime.block_on(serve(&state, &client, ledger, &proxy));
     // Tasks hold the other references.

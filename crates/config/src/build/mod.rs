@@ -13,7 +13,7 @@ mod service;
 
 use std::collections::BTreeMap;
 
-use model::{Network, Peers, Project, ServerConfig, ServiceName};
+use model::{AccessLog, Network, Peers, Project, QueryShown, ServerConfig, ServiceName};
 
 use crate::diagnostic::Mistakes;
 use crate::value::{Item, Table, Value};
@@ -51,6 +51,20 @@ fn server(table: &Table) -> ServerConfig {
         peers: Peers {
             trusted: networks(table),
             trace_sampled: table.value("trace_sampled"),
+            connections_per_client: number(table, "connections_per_client"),
+        },
+        access_log: table.get("access_log").map(access_log),
+    }
+}
+
+fn access_log(table: &Table) -> AccessLog {
+    AccessLog {
+        file_bytes_max: table.value("file_max"),
+        files_max: number(table, "files"),
+        query: if table.value("query") {
+            QueryShown::Yes
+        } else {
+            QueryShown::No
         },
     }
 }

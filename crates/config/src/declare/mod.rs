@@ -181,6 +181,7 @@ impl StrategyName {
 pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("the top of the file", &PROJECT),
     ("[server]", &project::SERVER),
+    ("access_log", &project::ACCESS_LOG),
     ("[service.NAME]", &SERVICE),
     ("health", &service::HEALTH),
     ("stop", &service::STOP),

@@ -1,7 +1,7 @@
 //! The top of the file and `[server]`.
 
 use super::{Field, Kind, SERVICE, Section};
-use crate::form::{ADDRESS, NETWORK, PORTS, SERVICE_NAME, SHARE};
+use crate::form::{ADDRESS, NETWORK, PORTS, SERVICE_NAME, SHARE, SIZE};
 
 /// The whole file.
 pub(crate) const PROJECT: Section = Section {
@@ -62,6 +62,44 @@ pub(crate) const SERVER: Section = Section {
              traceparent is passed on as it came.",
         )
         .default("\"0%\""),
+        Field::new(
+            "connections_per_client",
+            Kind::Whole {
+                min: 1,
+                max: 1_000_000,
+            },
+            "Connections that one client address may have at a time; an IPv6 client's is its /64 \
+             network. More are answered 503. Loopback and trusted proxies bring the connections \
+             of many and are not counted.",
+        )
+        .default("1024"),
+        Field::new(
+            "access_log",
+            Kind::Table(&ACCESS_LOG),
+            "A line of JSON for each request, that says who ended it in which phase.",
+        )
+        .optional("no access log"),
+    ],
+    one_of: &[],
+};
+
+/// `access_log` of `[server]`.
+pub(crate) const ACCESS_LOG: Section = Section {
+    description: "What is kept of the access log, in STATE/access.",
+    fields: &[
+        Field::new(
+            "file_max",
+            Kind::Text(&SIZE),
+            "Size at which a file is followed by the next.",
+        )
+        .default("\"64MiB\""),
+        Field::new("files", Kind::Whole { min: 2, max: 1_000 }, "Files kept.").default("4"),
+        Field::new(
+            "query",
+            Kind::Flag,
+            "Whether queries are written down: they often hold secrets.",
+        )
+        .default("false"),
     ],
     one_of: &[],
 };

@@ -137,6 +137,7 @@ impl Shell {
             http: project.server.http,
             ports: project.server.ports,
             peers: project.server.peers.clone(),
+            access_log: project.server.access_log,
             services,
             prune: pruned.clone(),
             supersede: request.supersede,

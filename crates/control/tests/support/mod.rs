@@ -122,6 +122,7 @@ impl World {
                 keep_releases: 3,
                 ports: self.ports,
                 peers: Peers::default(),
+                access_log: None,
             },
             services: named.collect(),
         }

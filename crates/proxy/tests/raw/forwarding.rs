@@ -25,6 +25,7 @@ fn trust(world: &mut World, trace_sampled: Share) {
         table.peers = Peers {
             trusted: vec![LOOPBACK.parse().unwrap()],
             trace_sampled,
+            ..Peers::default()
         };
     });
 }

@@ -2,6 +2,7 @@
 //! misbehave on purpose.
 #![expect(clippy::unwrap_used, reason = "a test fails where it is surprised")]
 
+mod access;
 mod any_split;
 mod basics;
 mod chaos;

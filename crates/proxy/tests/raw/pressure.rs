@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy::Settings;
+use proxy::{Loopback, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use traffic::{Closed, Rejected};
 
@@ -140,6 +140,44 @@ fn a_request_that_began_on_an_idle_connection_is_served_while_others_give_way() 
     }
     oldest.send("ET / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(oldest.response().status, 200);
+}
+
+#[test]
+fn one_client_has_no_more_connections_than_it_may() {
+    let program = Program::echo("one");
+    let mut world = World::with_settings(Settings {
+        loopback: Loopback::Bounded,
+        ..Settings::default()
+    });
+    world.set_endpoints(&[&program]);
+    world.publish(|table| table.peers.connections_per_client = 2);
+    let mut held = [world.client(), world.client()];
+    for client in &mut held {
+        assert_eq!(client.get("/").status, 200);
+    }
+    let mut third = world.client();
+    let response = third.response();
+    assert_eq!(response.status, 503);
+    assert_eq!(
+        response.header("x-gapless-error"),
+        Some("client_connections")
+    );
+    drop((third, held));
+    until("they are gone", || world.ledger.slots().connections == 0);
+    assert_eq!(world.client().get("/").status, 200);
+    let rejected = world.ledger.slots().rejected[Rejected::ClientConnections.index()];
+    assert_eq!(rejected, 1);
+}
+
+#[test]
+fn this_machine_has_as_many_connections_as_it_likes() {
+    let program = Program::echo("one");
+    let mut world = World::serving(&[&program]);
+    world.publish(|table| table.peers.connections_per_client = 1);
+    let mut clients: Vec<Client> = (0..5).map(|_| world.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
 }
 
 /// Most connections that a test holds open.
