@@ -299,6 +299,9 @@ pub(crate) struct OneRollout {
 pub(crate) struct Logs {
     /// The service; by default all
     pub(crate) service: Option<Name>,
+    /// What was asked of the service instead, and who ended each request in which phase
+    #[arg(long)]
+    pub(crate) access: bool,
     /// Only this release
     #[arg(long)]
     pub(crate) release: Option<Number>,

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "end/clients.rs"]
+mod clients;
 #[path = "end/deploys.rs"]
 mod deploys;
 #[path = "end/faults.rs"]

@@ -3,6 +3,7 @@
 mod artifacts;
 mod secrets;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub struct Handle {
     artifacts: Arc<runtime::artifact::Store>,
     uploads: Arc<RwLock<()>>,
     logs: runtime::logs::Logs,
+    access_log: Arc<Path>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -46,7 +48,7 @@ impl Handle {
     pub(crate) fn new(
         (inbox, news, changed): Channels,
         (artifacts, uploads): (Arc<runtime::artifact::Store>, Arc<RwLock<()>>),
-        logs: runtime::logs::Logs,
+        (logs, access_log): (runtime::logs::Logs, Arc<Path>),
     ) -> Self {
         Self {
             inbox,
@@ -55,6 +57,7 @@ impl Handle {
             artifacts,
             uploads,
             logs,
+            access_log,
         }
     }
 
@@ -272,6 +275,12 @@ impl Handle {
     #[must_use]
     pub fn logs(&self) -> &runtime::logs::Logs {
         &self.logs
+    }
+
+    /// The directory of the access log; it need not be there.
+    #[must_use]
+    pub fn access_log(&self) -> &Path {
+        &self.access_log
     }
 
     /// The services that are known, for logs of all of them.

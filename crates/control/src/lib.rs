@@ -22,7 +22,7 @@ pub use handle::Handle;
 pub use host::Host;
 pub use publisher::Publisher;
 pub use secret::{Retire, SecretError, SecretValue};
-pub use shell::{Control, End, Parts, StartError, note, prove, serve_last_table};
+pub use shell::{ACCESS_LOG, Control, End, Parts, StartError, note, prove, serve_last_table};
 pub use store::{EventRow, StoreError};
 pub use table::LastTable;
 

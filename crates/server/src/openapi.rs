@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::routes::{artifacts, deploys, events, logs, looks, orders, secrets};
+use crate::routes::{access, artifacts, deploys, events, logs, looks, orders, secrets};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,7 @@ use crate::routes::{artifacts, deploys, events, logs, looks, orders, secrets};
         looks::audit,
         events::events,
         logs::logs,
+        access::access,
         artifacts::store,
         artifacts::has,
         deploys::plan,

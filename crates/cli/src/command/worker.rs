@@ -30,9 +30,6 @@ use crate::place;
 use change::Turn;
 use leave::Own;
 
-/// Where the access log is, in the state directory.
-const ACCESS_LOG: &str = "access";
-
 /// How long answers that are under way may take once everything is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -64,7 +61,7 @@ pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
         .map_err(|error| failed("the ledger has no room")(&error))?;
     let settings = Settings {
         access: Some(AccessPlace {
-            directory: state.join(ACCESS_LOG),
+            directory: state.join(control::ACCESS_LOG),
             generation: client.generation(),
         }),
         ..Settings::default()

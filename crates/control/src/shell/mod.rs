@@ -50,7 +50,7 @@ use answers::Pending;
 pub(crate) use deploy::Intake;
 use plan::spell;
 pub use queries::note;
-pub use start::{Parts, StartError, prove, serve_last_table};
+pub use start::{ACCESS_LOG, Parts, StartError, prove, serve_last_table};
 
 /// How often figures are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

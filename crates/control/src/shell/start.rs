@@ -24,6 +24,9 @@ use crate::secret::{SecretError, Secrets};
 use crate::store::{Store, StoreError};
 use crate::table::{LastTable, TableWriter};
 
+/// Where the access log is, in the state directory.
+pub const ACCESS_LOG: &str = "access";
+
 /// Events that a listener may be behind before it reads them from the database.
 const NEWS_MAX: usize = 1_024;
 
@@ -121,7 +124,7 @@ impl Control {
         let handle = Handle::new(
             (inbox.clone(), news.clone(), changed.subscribe()),
             (Arc::clone(&parts.artifacts), Arc::clone(&uploads)),
-            parts.logs.clone(),
+            (parts.logs.clone(), parts.state.join(ACCESS_LOG).into()),
         );
         let last = LastTable::read(&parts.state);
         let table = last.map(|last| last.table).unwrap_or_default();

@@ -109,7 +109,7 @@ fn wanted(pairs: &Pairs) -> Result<Wanted, Refused> {
 }
 
 /// The time so many seconds ago, as lines have it.
-fn since(seconds: u64) -> String {
+pub(super) fn since(seconds: u64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let then = now
         .unwrap_or_default()

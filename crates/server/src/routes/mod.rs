@@ -1,5 +1,6 @@
 //! Every path of the API, one file per subject.
 
+pub(crate) mod access;
 pub(crate) mod artifacts;
 pub(crate) mod deploys;
 pub(crate) mod events;
@@ -33,6 +34,7 @@ pub(crate) fn router(control: Handle) -> Router {
         .route("/v1/audit", get(looks::audit))
         .route("/v1/events", get(events::events))
         .route("/v1/logs", get(logs::logs))
+        .route("/v1/access", get(access::access))
         .route("/v1/artifacts", post(artifacts::store))
         .route("/v1/artifacts/{digest}", get(artifacts::has))
         .route("/v1/plan", post(deploys::plan))
