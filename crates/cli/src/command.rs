@@ -10,6 +10,7 @@ mod init;
 mod logs;
 mod look;
 mod maintenance;
+mod migrate;
 mod secret;
 mod server;
 mod steer;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Trouble> {
         Command::Receipt(args) => look::receipt(common, args, output),
         Command::Why(args) => look::why(common, args, output),
         Command::Logs(args) => logs::run(common, args, output),
+        Command::Migrate(args) => migrate::run(args, output),
         Command::Secret(args) => secret::run(common, args, output),
         Command::Drain(args) => steer::drain(common, args, output),
         Command::Scale(args) => steer::scale(common, args, output),

@@ -12,6 +12,8 @@ mod faults;
 mod instances;
 #[path = "end/maintenance.rs"]
 mod maintenance;
+#[path = "end/migrations.rs"]
+mod migrations;
 #[path = "end/pauses.rs"]
 mod pauses;
 #[path = "end/project.rs"]

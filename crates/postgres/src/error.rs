@@ -79,16 +79,11 @@ pub enum DatabaseError {
         /// The statements that give them.
         missing: Vec<String>,
     },
-    /// Triggers would fire for every row that is filled in.
-    #[error(
-        "filling in rows of {table} would fire {} for each of them, and what they do would stay",
-        names.join(", ")
-    )]
-    Triggers {
-        /// The table.
-        table: String,
-        /// The triggers.
-        names: Vec<String>,
+    /// The plan asks about something, and nobody has said yes.
+    #[error("the change wants somebody's consent: {}", asks.join("; "))]
+    Asks {
+        /// About what.
+        asks: Vec<String>,
     },
     /// Others held what a step needs for too long.
     #[error("cannot {title}: gave up after {seconds} s; in the way: {}", blockers.join("; "))]
@@ -110,8 +105,9 @@ pub enum DatabaseError {
     },
     /// Some rows cannot be filled in.
     #[error(
-        "{}{rows} rows of {table} cannot be filled in, such as {}: {reason}",
+        "{}{rows} {} of {table} cannot be filled in, such as {}: {reason}",
         if *more { "at least " } else { "" },
+        if *rows == 1 { "row" } else { "rows" },
         keys.join(", ")
     )]
     RowsRefuse {
@@ -143,6 +139,14 @@ pub enum DatabaseError {
         reason: String,
         /// Why it could not be taken back.
         source: Box<DatabaseError>,
+    },
+    /// A migration file does not fit the database.
+    #[error("`{script}` cannot be carried out")]
+    Refused {
+        /// The file.
+        script: String,
+        /// Every mistake with its place, for a person.
+        shown: String,
     },
     /// The history does not allow it.
     #[error("{what}")]
@@ -181,7 +185,7 @@ impl DatabaseError {
     #[must_use]
     pub fn is_for_good(&self) -> bool {
         match self {
-            Self::RowsRefuse { .. } | Self::NeverDone { .. } => true,
+            Self::RowsRefuse { .. } | Self::NeverDone { .. } | Self::Refused { .. } => true,
             _ => {
                 !self.is_contention()
                     && self.of_class(&[

@@ -5,6 +5,7 @@
 //! process, the next one carries on from what the database says was done.
 
 mod backfill;
+mod change;
 mod connection;
 mod error;
 mod event;
@@ -17,10 +18,11 @@ mod state;
 mod tls;
 mod url;
 
+pub use change::plan;
 pub use connection::Connection;
 pub use error::DatabaseError;
 pub use event::{Blocker, Event, Observer, Progress};
 pub use run::Runner;
-pub use settings::{Settings, Triggers, Wish};
+pub use settings::{Consent, Settings, Wish};
 pub use state::{Change, Entry, Kind, Phase, history};
 pub use url::{Encryption, Url};

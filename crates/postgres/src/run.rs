@@ -2,6 +2,9 @@
 //!
 //! Each can be stopped or killed anywhere and run again: what was done stands in the database.
 
+mod amend;
+mod end;
+mod expand;
 mod preflight;
 mod step;
 mod wait;
@@ -12,7 +15,6 @@ use migration::plan::{Plan, Step};
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
-use crate::backfill;
 use crate::connection::Connection;
 use crate::error::{DatabaseError, Doing as _};
 use crate::event::{Event, Observer};
@@ -46,6 +48,15 @@ impl Part {
             Self::Publish => "publish",
             Self::Contract => "contract",
             Self::Abort => "abort",
+        }
+    }
+
+    fn of(self, plan: &Plan) -> &[Step] {
+        match self {
+            Self::Expand => &plan.expand,
+            Self::Publish => &plan.publish,
+            Self::Contract => &plan.contract,
+            Self::Abort => &plan.abort,
         }
     }
 }
@@ -91,172 +102,20 @@ impl Runner {
         state::history(&self.connection.client).await
     }
 
-    /// Makes `change` and publishes its version beside the old one; carries on where an earlier
-    /// run of it ended, by that run's plan. Does nothing when it is published already.
+    /// Plans a file (its name and its content) for the tables of `base`; see [`crate::plan`].
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::TakenBack`] when the data or the database refuses it: then all of it was
-    /// taken back. After any other error it can be run again.
-    pub async fn expand(&mut self, change: &Change) -> Result<(), DatabaseError> {
-        let history = self.history().await?;
-        let known = live(&history, &change.plan.version.base, &change.version);
-        let (rank, plan, phase) = match known {
-            Some(entry) if entry.checksum != change.checksum => {
-                return Err(DatabaseError::history(format!(
-                    "`{}` has changed since it was begun: its checksum was {} and is {}",
-                    change.version, entry.checksum, change.checksum
-                )));
-            }
-            Some(entry) => match entry.phase {
-                Phase::Expand | Phase::Backfill | Phase::Publish => {
-                    (entry.installed_rank, plan_of(entry)?, entry.phase)
-                }
-                Phase::Abort => return Err(unfinished(entry)),
-                Phase::Published | Phase::Contract | Phase::Contracted | Phase::Aborted => {
-                    return Ok(());
-                }
-            },
-            None => {
-                if let Some(entry) = history.iter().find(|entry| !entry.phase.is_settled()) {
-                    return Err(unfinished(entry));
-                }
-                preflight::check(&self.connection.client, &change.plan, &self.settings).await?;
-                let rank = state::begin(&self.connection.client, change).await?;
-                (rank, change.plan.clone(), Phase::Expand)
-            }
-        };
-        match self.expand_from(rank, &plan, phase).await {
-            Err(error) if error.is_for_good() => {
-                let reason = error.to_string();
-                self.helm.tell(Event::Aborting {
-                    reason: reason.clone(),
-                });
-                let version = change.version.clone();
-                match self.take_back(rank, &plan, &reason).await {
-                    Ok(()) => Err(DatabaseError::TakenBack {
-                        version,
-                        source: Box::new(error),
-                    }),
-                    Err(source) => {
-                        let source = Box::new(source);
-                        Err(DatabaseError::NotTakenBack {
-                            version,
-                            reason,
-                            source,
-                        })
-                    }
-                }
-            }
-            done => done,
-        }
+    /// As there.
+    pub async fn plan(&mut self, base: &str, file: (&str, &str)) -> Result<Change, DatabaseError> {
+        crate::change::plan(&mut self.connection.client, base, file).await
     }
 
-    async fn expand_from(
-        &mut self,
-        rank: i32,
-        plan: &Plan,
-        phase: Phase,
-    ) -> Result<(), DatabaseError> {
-        if phase == Phase::Expand {
-            self.steps(rank, Part::Expand, &plan.expand).await?;
-            state::set_phase(&self.connection.client, rank, Phase::Backfill, None).await?;
-        }
-        if phase != Phase::Publish {
-            let begun = Instant::now();
-            for (position, fill) in plan.backfill.iter().enumerate() {
-                backfill::run(self, (rank, position), fill).await?;
-            }
-            self.add_time(rank, begun).await?;
-            state::set_phase(&self.connection.client, rank, Phase::Publish, None).await?;
-        }
-        self.steps(rank, Part::Publish, &plan.publish).await?;
-        state::set_phase(&self.connection.client, rank, Phase::Published, None).await
-    }
-
-    /// Removes what the version before `version` needed. Its steps begin with what may still
-    /// refuse, so that a refusal leaves both versions served.
-    ///
-    /// # Errors
-    ///
-    /// When it is not published, or an earlier change is not contracted yet.
-    pub async fn contract(&mut self, version: &str) -> Result<(), DatabaseError> {
-        let history = self.history().await?;
-        let entry = found(&history, version)?;
-        match entry.phase {
-            Phase::Contracted => return Ok(()),
-            Phase::Published | Phase::Contract => {}
-            Phase::Expand | Phase::Backfill | Phase::Publish | Phase::Abort | Phase::Aborted => {
-                return Err(DatabaseError::history(format!(
-                    "`{version}` is not published: it is in `{}`",
-                    entry.phase.name()
-                )));
-            }
-        }
-        let earlier = history.iter().find(|other| {
-            other.base == entry.base
-                && other.installed_rank < entry.installed_rank
-                && !matches!(other.phase, Phase::Contracted | Phase::Aborted)
-        });
-        if let Some(earlier) = earlier {
-            return Err(DatabaseError::history(format!(
-                "`{}` came before `{version}` and is not contracted yet",
-                earlier.version
-            )));
-        }
-        let (rank, plan) = (entry.installed_rank, plan_of(entry)?);
-        state::set_phase(&self.connection.client, rank, Phase::Contract, None).await?;
-        self.steps(rank, Part::Contract, &plan.contract).await?;
-        state::set_phase(&self.connection.client, rank, Phase::Contracted, None).await
-    }
-
-    /// Takes `version` back, whatever of it was done; the data of the version before is exact.
-    ///
-    /// # Errors
-    ///
-    /// When it is contracted, or being contracted, or a later change stands on it.
-    pub async fn abort(&mut self, version: &str, reason: &str) -> Result<(), DatabaseError> {
-        let history = self.history().await?;
-        let entry = found(&history, version)?;
-        match entry.phase {
-            Phase::Aborted => return Ok(()),
-            Phase::Expand | Phase::Backfill | Phase::Publish | Phase::Published | Phase::Abort => {}
-            Phase::Contract | Phase::Contracted => {
-                return Err(DatabaseError::history(format!(
-                    "`{version}` cannot be taken back: what the version before needed is being \
-                     removed or is gone ({})",
-                    entry.phase.name()
-                )));
-            }
-        }
-        let later = history.iter().find(|other| {
-            other.base == entry.base
-                && other.installed_rank > entry.installed_rank
-                && other.phase != Phase::Aborted
-        });
-        if let Some(later) = later {
-            return Err(DatabaseError::history(format!(
-                "`{}` stands on `{version}`: abort it first",
-                later.version
-            )));
-        }
-        let (rank, plan) = (entry.installed_rank, plan_of(entry)?);
-        self.take_back(rank, &plan, reason).await
-    }
-
-    async fn take_back(
-        &mut self,
-        rank: i32,
-        plan: &Plan,
-        reason: &str,
-    ) -> Result<(), DatabaseError> {
-        state::set_phase(&self.connection.client, rank, Phase::Abort, Some(reason)).await?;
-        self.steps(rank, Part::Abort, &plan.abort).await?;
-        state::set_phase(&self.connection.client, rank, Phase::Aborted, None).await
-    }
-
-    async fn steps(&mut self, rank: i32, part: Part, steps: &[Step]) -> Result<(), DatabaseError> {
+    /// Runs the steps of a part of `plan` that are not done yet.
+    async fn steps(&mut self, rank: i32, part: Part, plan: &Plan) -> Result<(), DatabaseError> {
         let begun = Instant::now();
+        let steps = part.of(plan);
+        self.search(&plan.version.base).await?;
         let sql = "SELECT position FROM gapless.step WHERE installed_rank = $1 AND part = $2";
         let rows = self
             .connection
@@ -276,18 +135,26 @@ impl Runner {
                 of: steps.len(),
                 title: step.title.clone(),
             });
-            step::run(
-                self,
-                step::Place {
-                    rank,
-                    part,
-                    position,
-                },
-                step,
-            )
-            .await?;
+            let place = step::Place {
+                rank,
+                part,
+                position,
+            };
+            step::run(self, place, step).await?;
         }
         self.add_time(rank, begun).await
+    }
+
+    /// Statements find names in the base schema, then where the role looks by itself.
+    async fn search(&mut self, base: &str) -> Result<(), DatabaseError> {
+        let sql = "SELECT set_config('search_path', quote_ident($1) || coalesce(', ' || nullif(reset_val, ''), ''), false)
+            FROM pg_settings WHERE name = 'search_path'";
+        self.connection
+            .client
+            .execute(sql, &[&base])
+            .await
+            .doing("set search_path")?;
+        Ok(())
     }
 
     async fn add_time(&mut self, rank: i32, begun: Instant) -> Result<(), DatabaseError> {
@@ -296,7 +163,8 @@ impl Runner {
     }
 }
 
-fn live<'a>(history: &'a [Entry], base: &str, version: &str) -> Option<&'a Entry> {
+/// The entry of that name that was not taken back.
+pub(crate) fn live<'a>(history: &'a [Entry], base: &str, version: &str) -> Option<&'a Entry> {
     let mut entries = history.iter();
     entries.find(|it| it.base == base && it.version == version && it.phase != Phase::Aborted)
 }

@@ -20,8 +20,8 @@ pub struct Settings {
     pub batch_time: Duration,
     /// A backfill waits while a replica is further behind than this.
     pub lag_max: Duration,
-    /// Whether triggers may fire for rows that are filled in.
-    pub triggers: Triggers,
+    /// Whether somebody has seen what the plan asks about.
+    pub consent: Consent,
     /// How long to wait for another runner, which may be one that just died.
     pub wait_for_other: Duration,
 }
@@ -34,19 +34,20 @@ impl Default for Settings {
             work_limit: Duration::from_secs(10),
             batch_time: Duration::from_millis(100),
             lag_max: Duration::from_millis(1500),
-            triggers: Triggers::Ask,
+            consent: Consent::Ask,
             wait_for_other: Duration::from_secs(5),
         }
     }
 }
 
-/// Whether triggers whose effects would stay may fire for rows that are filled in.
+/// Whether somebody has seen what a plan asks about: notes that want an answer, and triggers
+/// whose effects would stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Triggers {
-    /// They are named and nothing is begun.
+pub enum Consent {
+    /// It is told, and nothing is begun.
     Ask,
     /// Somebody said yes.
-    Fire,
+    Given,
 }
 
 /// What a person wants of a running plan.

@@ -28,6 +28,7 @@ CREATE TABLE gapless.history (
     success boolean NOT NULL DEFAULT false,
     base text NOT NULL,
     phase text NOT NULL,
+    source text,
     plan text,
     reason text
 );
@@ -154,6 +155,9 @@ pub struct Change {
     pub script: String,
     /// Of the file's content.
     pub checksum: String,
+    /// The file's content, from which later parts are planned again when their time has come;
+    /// `None` for a plan that was made otherwise, which is carried out as it is.
+    pub source: Option<String>,
     /// What is to be done.
     pub plan: Plan,
 }
@@ -188,6 +192,9 @@ pub struct Entry {
     pub phase: Phase,
     /// Why it was taken back.
     pub reason: Option<String>,
+    /// The content of its file when it began.
+    #[serde(skip)]
+    pub source: Option<String>,
     /// What is done to make it; `None` for a baseline.
     #[serde(skip)]
     pub plan: Option<Plan>,
@@ -200,7 +207,7 @@ SELECT h.installed_rank, h.version, h.description, h.type, h.script, h.checksum,
     to_char(h.installed_on AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
     h.execution_time, h.success, h.base, h.phase, h.reason, h.plan,
     coalesce((SELECT sum(b.rows_done) FROM gapless.backfill b
-        WHERE b.installed_rank = h.installed_rank), 0)::int8
+        WHERE b.installed_rank = h.installed_rank), 0)::int8, h.source
 FROM gapless.history h ORDER BY h.installed_rank";
 
 /// Every change that the database remembers, oldest first; none when it remembers nothing yet.
@@ -250,6 +257,7 @@ fn entry(row: &Row) -> Result<Entry, DatabaseError> {
         reason: row.get(12),
         plan,
         rows_done: row.get(14),
+        source: row.get(15),
     })
 }
 
@@ -306,41 +314,88 @@ pub(crate) async fn prepare(client: &mut Client) -> Result<(), DatabaseError> {
     transaction.commit().await.doing(making)
 }
 
-/// Writes a new entry with its plan, and returns its rank.
-pub(crate) async fn begin(client: &Client, change: &Change) -> Result<i32, DatabaseError> {
-    let plan = serde_json::to_string(&change.plan).expect("a plan is plain data");
-    insert(client, change, (Phase::Expand, Some(plan))).await
+/// The rank that the next entry gets, if nobody else writes one before.
+pub(crate) fn next_rank(history: &[Entry]) -> i32 {
+    history.last().map_or(1, |entry| entry.installed_rank + 1)
 }
 
-async fn insert(
+/// Writes a new entry with its plan.
+pub(crate) async fn begin(
     client: &Client,
+    rank: i32,
     change: &Change,
-    (phase, plan): (Phase, Option<String>),
-) -> Result<i32, DatabaseError> {
-    let row = client
-        .query_one(
+) -> Result<(), DatabaseError> {
+    let plan = serde_json::to_string(&change.plan).expect("a plan is plain data");
+    client
+        .execute(
             "INSERT INTO gapless.history (installed_rank, version, description, type, script,
-                checksum, base, phase, plan, success)
-             SELECT coalesce(max(installed_rank), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, $9
-             FROM gapless.history RETURNING installed_rank",
+                checksum, base, phase, source, plan)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             &[
+                &rank,
                 &change.version,
                 &change.description,
                 &change.kind.name(),
                 &change.script,
                 &change.checksum,
                 &change.plan.version.base,
-                &phase.name(),
+                &Phase::Expand.name(),
+                &change.source,
                 &plan,
-                &(phase == Phase::Contracted),
             ],
         )
         .await
         .doing("write the history of changes")?;
-    Ok(row.get(0))
+    Ok(())
 }
 
-/// Moves an entry to `phase`. The time since `begun` is added to its work.
+/// Writes that everything up to `version` was there before the history began.
+pub(crate) async fn baseline(
+    client: &Client,
+    base: &str,
+    version: &str,
+) -> Result<(), DatabaseError> {
+    client
+        .execute(
+            "INSERT INTO gapless.history (installed_rank, version, description, type, script,
+                checksum, base, phase, success)
+             SELECT coalesce(max(installed_rank), 0) + 1, $1, 'as it was found', $2, '', '', $3, $4, true
+             FROM gapless.history",
+            &[&version, &Kind::Baseline.name(), &base, &Phase::Contracted.name()],
+        )
+        .await
+        .doing("write the history of changes")?;
+    Ok(())
+}
+
+/// Puts a new plan in an entry's, and moves it to `phase`, at once.
+pub(crate) async fn set_plan(
+    client: &Client,
+    (rank, phase): (i32, Phase),
+    plan: &Plan,
+) -> Result<(), DatabaseError> {
+    let plan = serde_json::to_string(plan).expect("a plan is plain data");
+    let sql = "UPDATE gapless.history SET plan = $2, phase = $3 WHERE installed_rank = $1";
+    let set = client.execute(sql, &[&rank, &plan, &phase.name()]).await;
+    set.doing("write the history of changes")?;
+    Ok(())
+}
+
+/// Puts the checksum of a file as it is now in an entry's.
+pub(crate) async fn set_checksum(
+    client: &Client,
+    rank: i32,
+    checksum: &str,
+) -> Result<(), DatabaseError> {
+    let sql = "UPDATE gapless.history SET checksum = $2 WHERE installed_rank = $1";
+    client
+        .execute(sql, &[&rank, &checksum])
+        .await
+        .doing("write the history of changes")?;
+    Ok(())
+}
+
+/// Moves an entry to `phase`.
 pub(crate) async fn set_phase(
     client: &Client,
     rank: i32,

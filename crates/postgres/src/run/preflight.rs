@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use migration::plan::{Backfill, LockLevel, Plan, TriggerEffect};
+use migration::plan::{Backfill, LockLevel, NoteLevel, Plan, TriggerEffect};
 use migration::schema::Qualified;
 use tokio_postgres::Client;
 
 use crate::error::{DatabaseError, Doing as _};
 use crate::name::quoted;
-use crate::settings::{Settings, Triggers};
+use crate::settings::{Consent, Settings};
 
 /// Looks at privileges, and at triggers that a backfill would fire.
 pub(super) async fn check(
@@ -21,14 +21,24 @@ pub(super) async fn check(
         return Err(DatabaseError::Privileges { missing });
     }
     let silence = crate::backfill::may_silence(client).await?;
+    let mut asks: Vec<String> = plan
+        .notes
+        .iter()
+        .filter(|note| note.level == NoteLevel::Ask)
+        .map(|note| note.text.clone())
+        .collect();
     for backfill in &plan.backfill {
         let firing = firing(backfill, silence);
-        if !firing.is_empty() && settings.triggers == Triggers::Ask {
-            return Err(DatabaseError::Triggers {
-                table: backfill.table.to_string(),
-                names: firing,
-            });
+        if !firing.is_empty() {
+            asks.push(format!(
+                "filling in rows of {} fires {} for each of them, and what they do stays",
+                backfill.table,
+                firing.join(", ")
+            ));
         }
+    }
+    if !asks.is_empty() && settings.consent == Consent::Ask {
+        return Err(DatabaseError::Asks { asks });
     }
     Ok(())
 }

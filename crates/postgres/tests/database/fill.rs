@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use migration::plan::{FiringTrigger, Key, Plan, TriggerEffect};
-use postgres::{DatabaseError, Event, Runner, Settings, Triggers};
+use postgres::{Consent, DatabaseError, Event, Runner, Settings};
 
 use crate::script::{Heard, by_id, change, plan, runner, runner_with, settings};
 use crate::stand::Database;
@@ -176,14 +176,14 @@ async fn triggers_that_would_fire_are_asked_about() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("would fire audit"), "{error}");
+    assert!(error.contains("fires audit"), "{error}");
     assert!(
         asks.history().await.unwrap().is_empty(),
         "nothing was begun"
     );
     drop(asks);
     let yes = Settings {
-        triggers: Triggers::Fire,
+        consent: Consent::Given,
         ..settings()
     };
     let (mut runner, _wish) = runner_with(&database, (yes, Arc::new(|_| {})))

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
+mod examples;
 mod fill;
+mod ledger;
 mod plans;
 mod read;
 mod run;
 mod script;
 mod stand;
+mod tls;

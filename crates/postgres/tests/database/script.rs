@@ -112,6 +112,7 @@ pub(crate) fn change(plan: Plan) -> Change {
         kind: Kind::Change,
         script: "02_nick.yaml".to_owned(),
         checksum: "abc".to_owned(),
+        source: None,
         plan,
     }
 }

@@ -1,0 +1,128 @@
+//! The two ends of a change: contract and abort.
+
+use migration::plan::Plan;
+
+use super::{Part, Runner, found, plan_of, unfinished};
+use crate::change;
+use crate::error::DatabaseError;
+use crate::state::{self, Entry, Phase};
+
+impl Runner {
+    /// Removes what the version before `version` needed. Its steps begin with what may still
+    /// refuse, so that a refusal leaves both versions served.
+    ///
+    /// # Errors
+    ///
+    /// When it is not published, an earlier change is not contracted yet, or another one is
+    /// unfinished.
+    pub async fn contract(&mut self, version: &str) -> Result<(), DatabaseError> {
+        let history = self.history().await?;
+        let entry = found(&history, version)?;
+        match entry.phase {
+            Phase::Contracted => return Ok(()),
+            Phase::Published | Phase::Contract => {}
+            Phase::Expand | Phase::Backfill | Phase::Publish | Phase::Abort | Phase::Aborted => {
+                return Err(DatabaseError::history(format!(
+                    "`{version}` is not published: it is in `{}`",
+                    entry.phase.name()
+                )));
+            }
+        }
+        let mut others = history
+            .iter()
+            .filter(|it| it.installed_rank != entry.installed_rank);
+        if let Some(other) = others.clone().find(|other| !other.phase.is_settled()) {
+            return Err(unfinished(other));
+        }
+        let earlier = others.find(|other| {
+            other.base == entry.base
+                && other.installed_rank < entry.installed_rank
+                && !matches!(other.phase, Phase::Contracted | Phase::Aborted)
+        });
+        if let Some(earlier) = earlier {
+            return Err(DatabaseError::history(format!(
+                "`{}` came before `{version}` and is not contracted yet",
+                earlier.version
+            )));
+        }
+        let (rank, mut plan) = (entry.installed_rank, plan_of(entry)?);
+        if entry.phase == Phase::Published {
+            let client = &mut self.connection.client;
+            if let Some(steps) = change::contract(client, (&history, entry)).await? {
+                plan.contract = steps;
+            }
+            state::set_plan(&self.connection.client, (rank, Phase::Contract), &plan).await?;
+        }
+        self.steps(rank, Part::Contract, &plan).await?;
+        state::set_phase(&self.connection.client, rank, Phase::Contracted, None).await
+    }
+
+    /// Takes `version` back, whatever of it was done; the data of the version before is exact.
+    ///
+    /// # Errors
+    ///
+    /// When it is contracted, or being contracted, or a later change stands on it.
+    pub async fn abort(&mut self, version: &str, reason: &str) -> Result<(), DatabaseError> {
+        let history = self.history().await?;
+        let entry = found(&history, version)?;
+        match entry.phase {
+            Phase::Aborted => return Ok(()),
+            Phase::Expand | Phase::Backfill | Phase::Publish | Phase::Published | Phase::Abort => {}
+            Phase::Contract | Phase::Contracted => {
+                return Err(DatabaseError::history(format!(
+                    "`{version}` cannot be taken back: what the version before needed is being \
+                     removed or is gone ({})",
+                    entry.phase.name()
+                )));
+            }
+        }
+        let later = history.iter().find(|other| {
+            other.base == entry.base
+                && other.installed_rank > entry.installed_rank
+                && other.phase != Phase::Aborted
+        });
+        if let Some(later) = later {
+            return Err(DatabaseError::history(format!(
+                "`{}` stands on `{version}`: abort it first",
+                later.version
+            )));
+        }
+        let mut plan = plan_of(entry)?;
+        if entry.phase != Phase::Abort {
+            self.abort_as_things_are((&history, entry), &mut plan)
+                .await?;
+        }
+        self.take_back(entry.installed_rank, &plan, reason).await
+    }
+
+    /// What stands below the change may have been contracted since it was planned.
+    async fn abort_as_things_are(
+        &mut self,
+        (history, entry): (&[Entry], &Entry),
+        plan: &mut Plan,
+    ) -> Result<(), DatabaseError> {
+        match change::abort(&mut self.connection.client, (history, entry)).await {
+            Ok(Some(steps)) => plan.abort = steps,
+            // The first plan is still better than none.
+            Ok(None) | Err(DatabaseError::Refused { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        state::set_plan(
+            &self.connection.client,
+            (entry.installed_rank, entry.phase),
+            plan,
+        )
+        .await
+    }
+
+    pub(super) async fn take_back(
+        &mut self,
+        rank: i32,
+        plan: &Plan,
+        reason: &str,
+    ) -> Result<(), DatabaseError> {
+        state::set_phase(&self.connection.client, rank, Phase::Abort, Some(reason)).await?;
+        self.steps(rank, Part::Abort, plan).await?;
+        state::set_phase(&self.connection.client, rank, Phase::Aborted, None).await
+    }
+}
