@@ -1,7 +1,7 @@
 //! A database's schema, changed by the command line.
 
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use stage::Cluster;
 
@@ -36,18 +36,22 @@ impl Shop {
         self.cluster.sql(&self.database, sql).unwrap()
     }
 
-    /// Exit code, standard output, standard error.
-    fn migrate(&self, args: &[&str]) -> (i32, String, String) {
-        let output = Command::new(Path::new(env!("CARGO_BIN_EXE_gapless")))
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gapless"));
+        command
             .arg("migrate")
             .args(args)
-            .current_dir(self.folder.path())
-            .env(
-                "DATABASE_URL",
-                self.cluster.url(&self.database, &self.database),
-            )
-            .output()
-            .unwrap();
+            .current_dir(self.folder.path());
+        command.env(
+            "DATABASE_URL",
+            self.cluster.url(&self.database, &self.database),
+        );
+        command
+    }
+
+    /// Exit code, standard output, standard error.
+    fn migrate(&self, args: &[&str]) -> (i32, String, String) {
+        let output = self.command(args).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         (
             output.status.code().unwrap(),
@@ -178,4 +182,34 @@ fn a_migration_that_rows_refuse_is_taken_back_and_says_why() {
         code == 2 && err.contains("no pending migration is called"),
         "{err}"
     );
+}
+
+/// The process is killed for good wherever it happens to be after so many lines of progress.
+#[test]
+fn a_killed_expand_is_carried_on_by_the_next() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("01_users.yaml", USERS);
+    shop.write("02_named.yaml", NAMED);
+    shop.done(&["expand", "01_users"]);
+    shop.done(&["contract"]);
+    shop.sql("INSERT INTO users SELECT n, CASE WHEN n % 2 = 0 THEN 'n' || n END FROM generate_series(1, 20000) n");
+    for lines in 0..8 {
+        let mut killed = shop
+            .command(&["expand"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(killed.stderr.take().unwrap());
+        let said: Vec<String> = said.lines().take(lines).map_while(Result::ok).collect();
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        shop.done(&["expand"]);
+        let nobody = "SELECT count(*) FROM public_02_named.users WHERE name = 'nobody'";
+        assert_eq!(shop.sql(nobody), "10000", "killed after {said:?}");
+        shop.done(&["abort"]);
+        assert_eq!(
+            shop.sql("SELECT count(*) FROM users WHERE name IS NULL"),
+            "10000"
+        );
+    }
 }

@@ -7,7 +7,7 @@ use migration::schema::Qualified;
 use tokio_postgres::Client;
 
 use crate::error::{DatabaseError, Doing as _};
-use crate::name::quoted;
+use crate::name::{qualified, quoted};
 use crate::settings::{Consent, Settings};
 
 /// Looks at privileges, and at triggers that a backfill would fire.
@@ -94,6 +94,22 @@ async fn missing(client: &Client, plan: &Plan) -> Result<Vec<String>, DatabaseEr
             missing.push(format!(
                 "GRANT {} TO {role} (the owner of {table})",
                 quoted(&owner)
+            ));
+        }
+    }
+    for backfill in &plan.backfill {
+        let row = client
+            .query_opt(
+                "SELECT FROM pg_class c, pg_roles r WHERE c.oid = to_regclass($1) AND c.relrowsecurity
+                 AND c.relforcerowsecurity AND r.rolname = current_user AND NOT r.rolsuper AND NOT r.rolbypassrls",
+                &[&qualified(&backfill.table)],
+            )
+            .await
+            .doing(looking)?;
+        if row.is_some() {
+            missing.push(format!(
+                "ALTER ROLE {role} BYPASSRLS (policies of {} hide rows from their owner)",
+                backfill.table
             ));
         }
     }
