@@ -15,7 +15,7 @@ usage: cargo xtask TASK
   tidy                  the rules that no other tool checks
   generate [--check]    write (or compare) the files made from the code
   sim [ARGS…]           the simulator in release profile: --schedules N --seed S
-  bench [NAME…]         the benchmarks: deploys, rollback, overhead, proxy, idle
+  bench [NAME…]         the benchmarks: deploys, rollback, upgrades, overhead, proxy, idle
   fuzz [SECONDS]        the fuzz targets, each for so long (needs a nightly toolchain and cargo-fuzz)
 ";
 

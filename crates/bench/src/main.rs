@@ -6,6 +6,7 @@ mod overhead;
 mod project;
 mod proxy;
 mod rollback;
+mod upgrades;
 
 use std::process::ExitCode;
 
@@ -13,11 +14,12 @@ use std::process::ExitCode;
 type Bench = fn() -> Result<serde_json::Value, String>;
 
 /// A benchmark's name, and what runs it.
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("deploys", deploys::near),
     ("deploys-far", deploys::far),
     ("deploys-held", deploys::held),
     ("rollback", rollback::run),
+    ("upgrades", upgrades::run),
     ("overhead", overhead::run),
     ("proxy", proxy::run),
     ("idle", idle::run),

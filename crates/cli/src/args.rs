@@ -25,6 +25,12 @@ Exit codes:
   5  lost contact: the rollout continues
   6  locked by another rollout";
 
+const SERVER_NOTES: &str = "\
+Under systemd use Type=notify and, so that nobody is refused while the unit restarts, \
+FileDescriptorStoreMax=256: the listening sockets are kept and come back. Sockets of a .socket unit \
+are used where their address is the one of `[server]` in gapless.toml. `gapless upgrade` replaces \
+the running server in place: same process, same sockets, nobody notices.";
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
@@ -49,6 +55,7 @@ pub(crate) enum Command {
     /// Find what is wrong and say the fix
     Doctor,
     /// Run the server; it ends on SIGTERM, after draining
+    #[command(after_long_help = SERVER_NOTES)]
     Server(Server),
     /// Say what a deploy would do, and what it would need at its peak
     Plan(Services),

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use runtime::PortOwner;
-use supervisor::WorkerInfo;
 use supervisor::client::{Client, ClientError};
+use supervisor::{Enforced, WorkerInfo};
 use traffic::{Cell, Table};
 
 /// What control asks of the supervisor beside running instances.
@@ -44,6 +44,9 @@ pub trait Host: Send {
 
     /// The supervisor's version and all living workers; `None` when it does not tell.
     fn workers(&self) -> Option<(String, Vec<WorkerInfo>)>;
+
+    /// What would hold limits of instances here; `None` when it is not told.
+    fn limits(&self) -> Option<Enforced>;
 
     /// Has a worker of `program` take this one's place; an empty path is the present program.
     /// Returns its generation.
@@ -100,6 +103,10 @@ impl Host for Arc<Client> {
 
     fn workers(&self) -> Option<(String, Vec<WorkerInfo>)> {
         Client::workers(self).ok()
+    }
+
+    fn limits(&self) -> Option<Enforced> {
+        Client::limits(self).ok()
     }
 
     fn upgrade(&self, program: &Path) -> Result<u64, String> {

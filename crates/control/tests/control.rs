@@ -75,6 +75,27 @@ async fn an_instance_gets_its_environment_and_nothing_of_the_servers() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn limits_that_nothing_here_would_hold_are_named_with_the_fix_before_a_deploy() {
+    let (world, directory) = (World::new(), program());
+    let worker = world.start();
+    let mut limited = service("one");
+    limited.template.limits.cpu_millis_max = Some(500);
+    limited.template.limits.processes_max = Some(50);
+    let project = world.project(&[("web", limited)]);
+    let request = worker.request(&project, directory.path()).await;
+    let planned = worker.handle.plan(request).await.unwrap();
+    let notes = &planned.services[0].notes;
+    assert!(
+        notes.len() == 1 && notes[0].starts_with("limits.cpu") && notes[0].contains("Delegate"),
+        "{notes:?}"
+    );
+    let facts = worker.handle.doctor().await.unwrap().facts;
+    let fact = facts.iter().find(|fact| fact.name == "limits").unwrap();
+    assert_eq!(fact.seen, "limits.cpu would not be enforced");
+    assert!(fact.fix.as_ref().unwrap().contains("Delegate"));
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_missing_secret_is_refused_with_the_command_that_sets_it() {
     let (world, directory) = (World::new(), program());
     let worker = world.start();

@@ -11,7 +11,7 @@ use crate::channel::{self, Packet};
 use crate::child::CHILDREN_MAX;
 use crate::config::ExitReason;
 use crate::group::{self, Family};
-use crate::listener::{self, ADDRESSES_MAX, Steering};
+use crate::listener::{self, ADDRESSES_MAX, Listener, Steering};
 use crate::proc::Table;
 use crate::protocol::{
     ChildInfo, Event, Leftover, LeftoverKind, PROTOCOL_OLDEST, PROTOCOL_VERSION, Refusal, Reply,
@@ -21,7 +21,7 @@ use crate::server::{Phase, Supervisor};
 use crate::spec::{Key, SpawnSpec};
 use crate::wire::Wire;
 use crate::worker::Worker;
-use crate::{leftovers, notify, owner};
+use crate::{activation, leftovers, notify, owner};
 
 /// Entries of a list in one answer; far below the longest message.
 const LIST_MAX: usize = 200;
@@ -75,7 +75,9 @@ impl Supervisor {
             Request::Hello { version } => self.hello(generation, version),
             Request::Bind { address } => self.bind(address),
             Request::Release { address } => {
-                self.listeners.remove(&address);
+                if let Some(listener) = self.listeners.remove(&address) {
+                    activation::forget(&listener);
+                }
                 plain(Reply::Done)
             }
             Request::Spawn { key } => self.spawn(generation, &key, &fds),
@@ -131,10 +133,9 @@ impl Supervisor {
                 version: self.config.version.clone(),
                 workers: self.workers.iter().map(Worker::info).collect(),
             }),
+            Request::Limits => plain(Reply::Limits(self.birthplace.enforcing())),
             Request::Introduce { version } => {
-                if let Some(worker) = self.worker(generation) {
-                    worker.version = version;
-                }
+                self.introduce(generation, version);
                 plain(Reply::Done)
             }
         }
@@ -157,6 +158,12 @@ impl Supervisor {
             Ok(())
         } else {
             Err(Refusal::NotInControl)
+        }
+    }
+
+    fn introduce(&mut self, generation: u64, version: String) {
+        if let Some(worker) = self.worker(generation) {
+            worker.version = version;
         }
     }
 
@@ -197,19 +204,8 @@ impl Supervisor {
             if self.listeners.len() >= ADDRESSES_MAX {
                 return Err(Refusal::LimitReached);
             }
-            let os = |error: Errno| Refusal::os(&format!("listen on {address}"), &error.into());
-            let beside = match listener::probe(address) {
-                Ok(()) => 0,
-                Err(Errno::ADDRINUSE) => {
-                    self.only_leftovers_listen(address)?;
-                    owner::listening_at(address)
-                }
-                Err(error) => return Err(os(error)),
-            };
-            let made = listener::listen(address, self.config.sockets_per_address, beside);
-            let made = made.map_err(os)?;
-            // Where the kernel cannot, both share: some requests wait for our instances.
-            let _shared = made.steer(Steering::TheDead);
+            let made = self.listen(address)?;
+            activation::store(&made);
             self.listeners.insert(address, made);
         }
         let listener = &self.listeners[&address];
@@ -220,6 +216,27 @@ impl Supervisor {
             backlog: listener::backlog(),
         };
         Ok((reply, sockets?))
+    }
+
+    /// The sockets of an address: those that the service manager has made, or our own.
+    fn listen(&mut self, address: SocketAddr) -> Result<Listener, Refusal> {
+        let count = self.config.sockets_per_address;
+        if let Some(listener) = activation::claim(&mut self.inherited, address, count) {
+            return Ok(listener);
+        }
+        let os = |error: Errno| Refusal::os(&format!("listen on {address}"), &error.into());
+        let beside = match listener::probe(address) {
+            Ok(()) => 0,
+            Err(Errno::ADDRINUSE) => {
+                self.only_leftovers_listen(address)?;
+                owner::listening_at(address)
+            }
+            Err(error) => return Err(os(error)),
+        };
+        let made = listener::listen(address, count, beside).map_err(os)?;
+        // Where the kernel cannot, both share: some requests wait for our instances.
+        let _shared = made.steer(Steering::TheDead);
+        Ok(made)
     }
 
     /// The worker of a dead supervisor of this state may listen beside us; nobody else.

@@ -70,6 +70,16 @@ impl Cgroups {
         })
     }
 
+    /// Which limits can be held.
+    pub(crate) fn holds(&self) -> Held {
+        let has = |controller: &str| self.controllers.contains(controller);
+        Held {
+            memory: has("memory"),
+            cpu: has("cpu"),
+            pids: has("pids"),
+        }
+    }
+
     /// Makes a directory for a child and sets its limits.
     pub(crate) fn make(&mut self, limits: &Limits) -> Option<(ChildCgroup, Held)> {
         self.made += 1;

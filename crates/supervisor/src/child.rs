@@ -108,6 +108,21 @@ impl Birthplace {
         })
     }
 
+    /// What would hold each limit of a child that asks for all of them.
+    pub(crate) fn enforcing(&self) -> Enforced {
+        let all = Limits {
+            memory_bytes_max: Some(0),
+            cpu_millis_max: Some(0),
+            pids_max: Some(0),
+        };
+        enforced(
+            &all,
+            self.cgroups
+                .as_ref()
+                .map_or_else(Held::default, Cgroups::holds),
+        )
+    }
+
     /// A cgroup, its door and the limits it holds; only one that can be entered counts.
     fn cgroup(&mut self, limits: &Limits) -> (Option<ChildCgroup>, Option<OwnedFd>, Held) {
         let made = self

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::activation::{self, Inherited};
 use crate::answer::Stop;
 use crate::cgroup::{CgroupsState, ChildCgroup};
 use crate::child::{Birthplace, Child, Children};
@@ -36,6 +37,8 @@ const CHILDREN: u16 = 3;
 const WORKERS: u16 = 4;
 const CGROUPS: u16 = 5;
 const STOPS: u16 = 6;
+/// Absent when a binary wrote it that knew of no inherited sockets.
+const INHERITED: u16 = 7;
 
 /// Rings of all children at their fullest, and some.
 pub(crate) const BYTES_MAX: u64 = 1 << 30;
@@ -148,6 +151,7 @@ pub(crate) struct Handover {
     pub(crate) workers: Vec<WorkerState>,
     pub(crate) cgroups: CgroupsState,
     stops: Vec<StopState>,
+    inherited: Vec<i32>,
 }
 
 /// Why something cannot be read as a handover.
@@ -179,6 +183,7 @@ impl Handover {
                 section(WORKERS, self.workers.to_bytes()),
                 section(CGROUPS, self.cgroups.to_bytes()),
                 section(STOPS, self.stops.to_bytes()),
+                section(INHERITED, self.inherited.to_bytes()),
             ],
         };
         form.to_bytes()
@@ -204,6 +209,10 @@ impl Handover {
             workers: read(&all, WORKERS)?,
             cgroups: read(&all, CGROUPS)?,
             stops: read(&all, STOPS)?,
+            inherited: match all.contains_key(&INHERITED) {
+                true => read(&all, INHERITED)?,
+                false => Vec::new(),
+            },
         })
     }
 
@@ -218,9 +227,11 @@ impl Handover {
         let workers = self.workers.iter();
         let sockets = workers.flat_map(|worker| [&worker.requests, &worker.events]);
         let core = [&self.core.lock, &self.core.ledger];
+        let inherited = self.inherited.iter();
         let all = core
             .into_iter()
             .chain(listeners)
+            .chain(inherited)
             .chain(pipes)
             .chain(sockets);
         all.copied().collect()
@@ -281,6 +292,7 @@ pub(crate) struct Held {
     pub(crate) lock: OwnedFd,
     pub(crate) ledger: OwnedFd,
     pub(crate) listeners: Listeners,
+    pub(crate) inherited: Inherited,
     pub(crate) children: Children,
     pub(crate) stops: Vec<Stop>,
 }
@@ -315,7 +327,10 @@ impl Handover {
             let due = now + Duration::from_millis(stop.due_ms);
             Stop::new(due, stop.leftovers.clone())
         });
+        let inherited = self.inherited.iter().map(|number| from.take(*number));
+        let inherited = inherited.collect::<Result<Vec<_>, _>>()?;
         Ok(Held {
+            inherited: activation::by_address(inherited.into_iter()),
             lock: from.take(self.core.lock)?,
             ledger: from.take(self.core.ledger)?,
             listeners,
@@ -343,6 +358,7 @@ impl Supervisor {
                 .collect(),
             cgroups: CgroupsState::of(self.birthplace.cgroups.as_ref(), &self.cgroups_left),
             stops: self.stops.iter().map(stop).collect(),
+            inherited: activation::numbers(&self.inherited),
         }
     }
 

@@ -6,6 +6,7 @@
 //! wrote, and answers a few requests of fixed layout. A worker may be killed
 //! at any moment; the next one asks for the same things and gets them.
 
+mod activation;
 mod answer;
 mod cgroup;
 mod channel;

@@ -1,13 +1,21 @@
 //! Tells systemd (or whoever set `NOTIFY_SOCKET`) how the server stands.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use crate::channel;
 
 /// The variable that names the socket.
 pub(crate) const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// Sends one line, such as `READY=1`. That nobody listens is no failure of ours.
 pub(crate) fn tell(line: &str) {
+    tell_with(line, None);
+}
+
+/// Sends lines with a file.
+pub(crate) fn tell_with(lines: &str, file: Option<BorrowedFd<'_>>) {
     let Ok(name) = std::env::var(NOTIFY_VARIABLE) else {
         return;
     };
@@ -16,7 +24,9 @@ pub(crate) fn tell(line: &str) {
         None => SocketAddr::from_pathname(&name),
     };
     if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
-        let _nobody_listens = socket.send_to_addr(line.as_bytes(), &address);
+        let connected = socket.connect_addr(&address);
+        let _nobody_listens = connected
+            .and_then(|()| channel::send(socket.as_fd(), lines.as_bytes(), file.as_slice()));
     }
 }
 

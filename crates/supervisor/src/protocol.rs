@@ -80,6 +80,8 @@ pub(crate) enum Request {
     Workers,
     /// Which version of the program the worker is.
     Introduce { version: String },
+    /// What would hold limits of children here.
+    Limits,
 }
 wire_enum!(Request {
     0 = Hello { version },
@@ -106,6 +108,7 @@ wire_enum!(Request {
     21 = Workers,
     22 = Introduce { version },
     23 = Listening { key },
+    24 = Limits,
 });
 
 /// What a supervisor answers.
@@ -157,6 +160,7 @@ pub(crate) enum Reply {
         version: String,
         workers: Vec<WorkerInfo>,
     },
+    Limits(Enforced),
 }
 wire_enum!(Reply {
     0 = Done,
@@ -167,6 +171,7 @@ wire_enum!(Reply {
     5 = Taken { stdout, stderr },
     6 = Owners { owners },
     14 = Listening { addresses },
+    15 = Limits(enforced),
     7 = Ledger { bytes },
     8 = Lease { granted },
     9 = Drops { drops },

@@ -8,6 +8,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
 
+use crate::activation::{self, Inherited};
 use crate::answer::Stops;
 use crate::cgroup::Cgroups;
 use crate::child::{Birthplace, Children};
@@ -51,6 +52,8 @@ pub(crate) struct Supervisor {
     pub(crate) birthplace: Birthplace,
     pub(crate) children: Children,
     pub(crate) listeners: Listeners,
+    /// Sockets that the service manager made and that no address was asked for yet.
+    pub(crate) inherited: Inherited,
     pub(crate) ledger: OwnedFd,
     pub(crate) workers: Vec<Worker>,
     /// The generation of the worker that holds control.
@@ -150,6 +153,7 @@ impl Supervisor {
             birthplace,
             children: held.children,
             listeners: held.listeners,
+            inherited: held.inherited,
             ledger: held.ledger,
             workers,
             control: core.control,
@@ -174,6 +178,7 @@ impl Supervisor {
                 "sockets per address must be 1 to 253",
             ));
         }
+        let inherited = activation::inherited();
         state::make(&config.state, worker::worker_identity(&config))?;
         let lock = Lock::take(&config.state)?;
         let os = |doing: &str, error| SupervisorError::os(doing, error);
@@ -200,6 +205,7 @@ impl Supervisor {
             birthplace,
             children: Children::new(),
             listeners: Listeners::new(),
+            inherited,
             ledger,
             workers: vec![first],
             control: None,

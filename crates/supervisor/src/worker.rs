@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+use crate::activation;
 use crate::channel;
 use crate::client::SOCKETS_VARIABLE;
 use crate::config::{Identity, SupervisorConfig, SupervisorError};
@@ -141,7 +142,8 @@ impl Worker {
             .env(SOCKETS_VARIABLE, sockets)
             .env(SERVER_VARIABLE, server.to_text());
         // Set when we are ourselves somebody's child; the worker is not.
-        for ours in [KEY_VARIABLE, NOTIFY_VARIABLE, HANDOVER_VARIABLE] {
+        let ours = [KEY_VARIABLE, NOTIFY_VARIABLE, HANDOVER_VARIABLE];
+        for ours in ours.into_iter().chain(activation::VARIABLES) {
             command.env_remove(ours);
         }
         let before = BeforeExec {

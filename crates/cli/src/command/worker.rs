@@ -282,7 +282,8 @@ struct Publishing(Arc<Proxy>);
 impl Publisher for Publishing {
     fn bind(&mut self, address: SocketAddr, listeners: Vec<OwnedFd>) {
         for (thread, socket) in listeners.into_iter().enumerate() {
-            self.0.listen(thread, address, socket);
+            // A service manager may have made more sockets than there are threads.
+            self.0.listen(thread % self.0.threads(), address, socket);
         }
     }
 

@@ -73,6 +73,9 @@ fn one(service: &PlannedService) -> String {
         };
         let _ = write!(out, "\n  at its peak {peak} instances{back}{memory}");
     }
+    for note in &service.notes {
+        let _ = write!(out, "\n  note: {note}");
+    }
     for obstacle in &service.obstacles {
         let _ = write!(out, "\n  in the way: {obstacle}");
     }

@@ -42,6 +42,9 @@ pub struct PlannedService {
     pub memory_bytes_peak: Option<u64>,
     /// What would happen, one after the other.
     pub stages: Vec<PlanStage>,
+    /// What would not be as the file asks for, although the deploy begins.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Running rollouts that are in the way, and other reasons why the deploy would be refused.
     pub obstacles: Vec<String>,
 }

@@ -1,10 +1,16 @@
 //! What is well with the server, and what could be better.
 
+use runtime::Enforcement;
+
 use super::Shell;
 use crate::api::{DoctorFact, DoctorFacts, FactLevel, VERSION};
 
 /// Less free space than this is worth a warning.
 const FREE_WARNING: u64 = 512 * 1024 * 1024;
+
+/// What gives a server the controllers that it lacks.
+pub(super) const LIMITS_FIX: &str = "run the server in a cgroup of its own with the controllers \
+    cpu and pids: `Delegate=yes` in its systemd unit, or `systemd-run --scope -p Delegate=yes`";
 
 fn fact(name: &str, level: FactLevel, seen: impl Into<String>, fix: Option<&str>) -> DoctorFact {
     DoctorFact {
@@ -23,6 +29,7 @@ impl Shell {
             self.threads_fact(),
             self.audit_fact(),
             self.logs_fact(),
+            self.limits_fact(),
             self.ports_fact(),
             fact("metrics", FactLevel::Good, self.metric_source(), None),
         ];
@@ -130,5 +137,29 @@ impl Shell {
                 Some("instances print faster than the disk takes it"),
             ),
         }
+    }
+
+    /// Which limits of instances nothing here can hold.
+    fn limits_fact(&self) -> DoctorFact {
+        let Some(by) = self.host.limits() else {
+            let seen = "the supervisor does not tell what holds them";
+            return fact(
+                "limits",
+                FactLevel::Warning,
+                seen,
+                Some("run `gapless upgrade`"),
+            );
+        };
+        let loose = [("limits.cpu", by.cpu), ("limits.processes", by.pids)];
+        let loose: Vec<&str> = loose
+            .into_iter()
+            .filter(|(_, by)| *by == Enforcement::Unavailable)
+            .map(|(name, _)| name)
+            .collect();
+        if loose.is_empty() {
+            return fact("limits", FactLevel::Good, "cgroups hold them", None);
+        }
+        let seen = format!("{} would not be enforced", loose.join(" and "));
+        fact("limits", FactLevel::Warning, seen, Some(LIMITS_FIX))
     }
 }

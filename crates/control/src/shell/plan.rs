@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ServiceStatus;
 use model::{
-    Command, Port, Project, Release, ReleaseId, ReleaseSpec, RolloutId, RolloutKind, Service,
-    ServiceName, Share,
+    Command, Limits, Port, Project, Release, ReleaseId, ReleaseSpec, RolloutId, RolloutKind,
+    Service, ServiceName, Share,
 };
 use rollout::{Capabilities, Plan, check_plan, preview};
+use runtime::Enforcement;
 
 use super::Shell;
 use super::accounts::strategy_name;
+use super::doctor::LIMITS_FIX;
 use crate::api::{
     DeployRequest, Failure, PlanStage, Planned, PlannedChange, PlannedService, VERSION,
 };
@@ -91,8 +93,26 @@ impl Shell {
             memory_bytes_peak: memory
                 .map(|bytes| bytes.saturating_mul(u64::from(peak.max(returning)))),
             stages,
+            notes: release.map_or_else(Vec::new, |release| self.loose_limits(&release.spec.limits)),
             obstacles: now.into_iter().filter_map(busy).collect(),
         }
+    }
+
+    /// The limits that a release asks for and that nothing here would hold.
+    fn loose_limits(&self, limits: &Limits) -> Vec<String> {
+        let Some(enforced) = self.host.limits() else {
+            return Vec::new();
+        };
+        let loose = [
+            ("cpu", limits.cpu_millis_max.is_some(), enforced.cpu),
+            ("processes", limits.processes_max.is_some(), enforced.pids),
+        ];
+        let loose = loose
+            .into_iter()
+            .filter(|(_, asked, by)| *asked && *by == Enforcement::Unavailable);
+        loose
+            .map(|(name, _, _)| format!("limits.{name} would not be enforced: {LIMITS_FIX}"))
+            .collect()
     }
 
     /// What this place cannot do of what the policy asks for.

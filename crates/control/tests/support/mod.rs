@@ -444,6 +444,14 @@ impl Host for FakeHost {
         None
     }
 
+    fn limits(&self) -> Option<Enforced> {
+        Some(Enforced {
+            memory: Enforcement::Rlimit,
+            cpu: Enforcement::Unavailable,
+            pids: Enforcement::Cgroup,
+        })
+    }
+
     fn upgrade(&self, program: &Path) -> Result<u64, String> {
         Err(format!("{} is not run", program.display()))
     }

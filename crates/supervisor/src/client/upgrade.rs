@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Client, ClientError, unexpected};
 use crate::channel;
-use crate::protocol::{Event, Reply, Request, WorkerInfo};
+use crate::protocol::{Enforced, Event, Reply, Request, WorkerInfo};
 use crate::wire::Wire;
 
 /// The largest table that is passed on, in bytes.
@@ -58,6 +58,19 @@ impl Client {
         match self.ask(&Request::Workers, None)?.0 {
             Reply::Workers { version, workers } => Ok((version, workers)),
             other => Err(unexpected("workers", other)),
+        }
+    }
+
+    /// What would hold limits of children here.
+    ///
+    /// # Errors
+    ///
+    /// As any request.
+    pub fn limits(&self) -> Result<Enforced, ClientError> {
+        self.since(SINCE)?;
+        match self.ask(&Request::Limits, None)?.0 {
+            Reply::Limits(enforced) => Ok(enforced),
+            other => Err(unexpected("limits", other)),
         }
     }
 

@@ -68,6 +68,7 @@ fn handover() -> Handover {
         }],
         cgroups: CgroupsState::default(),
         stops: Vec::new(),
+        inherited: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
     reason = "a test's helpers fail as its assertions do"
 )]
 
+mod activation;
 mod children;
 mod stage;
 mod upgrades;

@@ -1,6 +1,7 @@
 //! A server for one test, and the line to its worker.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -35,6 +36,35 @@ impl Stage {
     /// Starts a server with options of the stage.
     pub(crate) fn open_with(options: &[&str]) -> (Self, Worker) {
         Self::begin(tempfile::tempdir().unwrap(), options)
+    }
+
+    /// Starts a server as a service manager does: with a listening socket as descriptor 3, and
+    /// with a socket that it is to notify.
+    pub(crate) fn open_activated(socket: OwnedFd, notify: &Path) -> (Self, Worker) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let script = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http; exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            script,
+            "sh",
+            env!("CARGO_BIN_EXE_supervisor-stage"),
+            "server",
+        ]);
+        command.arg(directory.path().join("state")).arg(path);
+        command
+            .env("NOTIFY_SOCKET", notify)
+            .stdin(Stdio::from(socket));
+        let server = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stage = Self {
+            directory,
+            listener,
+            server,
+        };
+        let worker = stage.next_worker();
+        (stage, worker)
     }
 
     /// Starts a server on a directory that an earlier one may have used.
