@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -19,6 +20,10 @@ const PIPE_BYTES: usize = 256 * 1024;
 
 /// The most that is read at once, so that no flood holds up other work.
 const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// How long a new stream is left to the worker that started its program: what is read here before
+/// it takes it passes through a ring that is smaller than the pipe.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// The last bytes of a stream.
 #[derive(Debug, Default)]
@@ -65,6 +70,7 @@ impl StreamState {
             pipe,
             ring,
             holder: self.holder,
+            fresh_until: None,
         })
     }
 }
@@ -76,6 +82,8 @@ pub(crate) struct Stream {
     ring: Ring,
     /// The worker that reads it, by generation.
     holder: Option<u64>,
+    /// Until when it is left to the worker that started its program.
+    fresh_until: Option<Instant>,
 }
 
 impl Stream {
@@ -87,6 +95,7 @@ impl Stream {
         Ok((
             Self {
                 pipe: Some(read),
+                fresh_until: Some(Instant::now() + FRESH),
                 ..Self::default()
             },
             write,
@@ -95,10 +104,18 @@ impl Stream {
 
     /// The pipe, if the supervisor is to read it.
     pub(crate) fn unread(&self) -> Option<BorrowedFd<'_>> {
+        if self.fresh_until().is_some() {
+            return None;
+        }
         match self.holder {
             None => self.pipe.as_ref().map(AsFd::as_fd),
             Some(_) => None,
         }
+    }
+
+    /// Until when it is not to be read here, if it is not for that reason.
+    pub(crate) fn fresh_until(&self) -> Option<Instant> {
+        self.fresh_until.filter(|until| *until > Instant::now())
     }
 
     /// Moves what the pipe has into the ring; closes the pipe at its end.
@@ -123,6 +140,7 @@ impl Stream {
 
     /// Hands the stream to a worker: what was kept, and the pipe if still open.
     pub(crate) fn take(&mut self, worker: u64) -> (TakenHead, Vec<u8>, Option<OwnedFd>) {
+        self.fresh_until = None;
         let ring = std::mem::take(&mut self.ring);
         let pipe = self.pipe.as_ref().and_then(|pipe| pipe.try_clone().ok());
         if pipe.is_some() {
@@ -152,6 +170,7 @@ impl Stream {
         if self.holder == Some(worker) {
             self.holder = None;
         }
+        self.fresh_until = None;
     }
 }
 
@@ -169,6 +188,17 @@ mod tests {
         ring.push(&[3; RING_BYTES_MAX + 5]);
         assert_eq!(ring.dropped_bytes, 6 + RING_BYTES_MAX as u64 + 5);
         assert!(ring.bytes.iter().all(|byte| *byte == 3));
+    }
+
+    #[test]
+    fn a_new_stream_is_left_to_its_worker_for_a_moment_only() {
+        let (mut stream, _write) = Stream::new().unwrap();
+        assert!(stream.unread().is_none());
+        stream.fresh_until = Some(Instant::now());
+        assert!(stream.unread().is_some());
+        let (mut stream, _write) = Stream::new().unwrap();
+        stream.returned_by(7);
+        assert!(stream.unread().is_some(), "a worker died: nobody may come");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::group::Family;
 use crate::handover::{Descriptors, Handover};
 use crate::identity::{HANDOVER_VARIABLE, ServerId};
 use crate::listener::Listeners;
+use crate::pipe::Stream;
 use crate::proc::Table;
 use crate::protocol::{ChildState, Event, ExitStatus, FDS_MAX, UpgradeOutcome};
 use crate::spec::Key;
@@ -295,9 +296,14 @@ impl Supervisor {
             Phase::Draining { until, .. } | Phase::Stopping { until, .. } => Some(until),
         };
         let stops = self.stops.iter().map(|stop| stop.due);
+        let children = self.children.values();
+        let fresh = children
+            .flat_map(|child| [&child.stdout, &child.stderr])
+            .filter_map(Stream::fresh_until);
         let tick = Instant::now() + TICK;
         stops
             .chain(phase)
+            .chain(fresh)
             .chain(self.restart.due)
             .chain(self.upgrade.as_ref().map(|upgrade| upgrade.due))
             .fold(tick, Instant::min)

@@ -245,11 +245,13 @@ impl Worker {
             dropped_bytes,
         } in [taken.stdout, taken.stderr]
         {
-            let text = String::from_utf8_lossy(&kept);
+            let mut output = kept;
+            let pipe = pipe.and_then(|pipe| read_on(pipe, &mut output));
+            let text = String::from_utf8_lossy(&output);
             answer.push(format!(
                 "{} {dropped_bytes} {} {text}",
                 pipe.is_some(),
-                kept.len()
+                output.len()
             ));
             self.pipes.extend(pipe);
         }
@@ -363,5 +365,14 @@ impl Drop for Worker {
             let mut rest = Vec::new();
             let _nothing_more = std::fs::File::from(pipe).read_to_end(&mut rest);
         }
+    }
+}
+
+/// Reads what a pipe has now; gives it back unless it is at its end.
+fn read_on(pipe: OwnedFd, output: &mut Vec<u8>) -> Option<OwnedFd> {
+    let mut file = std::fs::File::from(pipe);
+    match std::io::Read::read_to_end(&mut file, output) {
+        Ok(_) => None,
+        Err(_) => Some(file.into()),
     }
 }
