@@ -106,7 +106,12 @@ async fn batches(
     backfill: &Backfill,
 ) -> Result<(), DatabaseError> {
     let ranges = Ranges::new(&runner.connection.client, backfill).await?;
-    let total = rows_total(&runner.connection.client, backfill).await?;
+    let mut total = rows_total(&runner.connection.client, backfill).await?;
+    if total.is_none() {
+        // Nobody has counted yet, and a person wants to know how long it takes.
+        analyse(runner, backfill).await?;
+        total = rows_total(&runner.connection.client, backfill).await?;
+    }
     let mut pace = Pace::new(runner.settings.batch_time, ranges.units());
     let (begun, rows_before) = (Instant::now(), checkpoint.rows_done);
     let (mut looked, mut tries, mut stuck) = (begun, 0, begun);

@@ -90,6 +90,14 @@ impl Helm {
         }
     }
 
+    /// For where a pause would keep others waiting.
+    pub(crate) fn not_stopped(&self) -> Result<(), DatabaseError> {
+        match *self.wish.borrow() {
+            Wish::Go | Wish::Pause => Ok(()),
+            Wish::Stop => Err(DatabaseError::Stopped),
+        }
+    }
+
     /// Waits for `time`, or until somebody wants to stop.
     pub(crate) async fn wait(&mut self, time: Duration) -> Result<(), DatabaseError> {
         let stop = async {

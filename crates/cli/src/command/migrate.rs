@@ -3,10 +3,11 @@
 mod files;
 mod show;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use postgres::{
-    Change, Connection, Consent, DatabaseError, Entry, Phase, Runner, Settings, Url, Wish,
+    Change, Connection, Consent, DatabaseError, Entry, Event, Phase, Runner, Settings, Url, Wish,
 };
 use tokio::sync::watch;
 
@@ -261,10 +262,29 @@ async fn open(
         // Kept, or the runner would believe that nobody steers.
         std::future::pending::<()>().await;
     });
-    let observer: postgres::Observer = Arc::new(move |event| show::event(event, output));
+    let shown = Mutex::new(None);
+    let observer: postgres::Observer = Arc::new(move |event| {
+        if is_due(event, &shown) {
+            show::event(event, output);
+        }
+    });
     Runner::open(&url(args)?, settings, (observer, receiver))
         .await
         .map_err(trouble)
+}
+
+/// Batches follow each other quickly; a person is told of one a second.
+fn is_due(event: &Event, shown: &Mutex<Option<Instant>>) -> bool {
+    const EVERY: Duration = Duration::from_secs(1);
+    let Event::Backfill(_) = event else {
+        return true;
+    };
+    let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+    let due = shown.is_none_or(|last| last.elapsed() >= EVERY);
+    if due {
+        *shown = Some(Instant::now());
+    }
+    due
 }
 
 impl MigrateExpand {

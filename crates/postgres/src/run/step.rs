@@ -96,7 +96,8 @@ async fn once(runner: &mut Runner, place: Place, step: &Step) -> Result<Duration
     }
     shorten(&transaction, until).await?;
     for sql in &step.statements {
-        helm.go_on().await?;
+        // A pause waits for the commit: others wait for our locks.
+        helm.not_stopped()?;
         helm.tell(Event::Statement { sql: sql.clone() });
         transaction.batch_execute(sql).await.doing(&step.title)?;
     }

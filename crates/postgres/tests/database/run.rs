@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use migration::plan::{Run, Step};
-use postgres::{DatabaseError, Event, Phase, Runner, Settings};
+use postgres::{DatabaseError, Event, Phase, Runner, Settings, Wish};
 
 use crate::script::{
     Heard, by_id, change, plan, runner, runner_until, runner_with, settings, step, table,
@@ -409,4 +409,44 @@ async fn a_file_that_changed_since_it_was_begun_is_refused() {
     let late = runner.abort("02_nick", "no").await.unwrap_err().to_string();
     assert!(late.contains("`03_more` stands on `02_nick`"), "{late}");
     assert_eq!(table("users").to_string(), "public.users");
+}
+
+/// The pause is wished for while the step holds its locks; whoever wants them has five seconds.
+#[tokio::test]
+async fn a_pause_holds_no_lock_and_ends_when_it_is_told() {
+    let Some(database) = users().await else {
+        return;
+    };
+    let (sender, receiver) = tokio::sync::watch::channel(Wish::Go);
+    let sender = Arc::new(sender);
+    let (heard, pausing) = (Heard::default(), sender.clone());
+    let told = heard.observer();
+    let observer: postgres::Observer = Arc::new(move |event| {
+        told(event);
+        let begun = *pausing.borrow() == Wish::Go;
+        if begun && matches!(event, Event::Statement { sql } if sql.contains("ADD COLUMN nick")) {
+            pausing.send_replace(Wish::Pause);
+        }
+    });
+    let opened = Runner::open(&database.url(), settings(), (observer, receiver)).await;
+    let mut runner = opened.unwrap();
+    let expanding = tokio::spawn(async move { runner.expand(&change(plan(by_id()))).await });
+    let paused = || {
+        heard
+            .all()
+            .iter()
+            .any(|event| matches!(event, Event::Held { .. }))
+    };
+    while !paused() {
+        tokio::task::yield_now().await;
+    }
+    let mut other = database.connect().await;
+    other
+        .client()
+        .batch_execute("SET lock_timeout = '5s'; UPDATE users SET name = 'paused' WHERE id = 7")
+        .await
+        .unwrap();
+    assert!(!expanding.is_finished());
+    sender.send_replace(Wish::Go);
+    expanding.await.unwrap().unwrap();
 }
