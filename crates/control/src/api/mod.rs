@@ -24,7 +24,8 @@ pub use request::{
     PromoteRequest, RollbackRequest, ScaleRequest, UpgradeRequest,
 };
 pub use status::{
-    Account, ServerView, StatusAnswer, Traffic, UpgradeState, UpgradeView, WorkerView,
+    Account, ConnectionsView, ServerView, StatusAnswer, Traffic, UpgradeState, UpgradeView,
+    WorkerView,
 };
 
 /// The version of every answer.

@@ -46,8 +46,24 @@ pub struct ServerView {
     /// The last upgrade.
     #[serde(default)]
     pub upgrade: Option<UpgradeView>,
+    /// The clients' connections.
+    #[serde(default)]
+    pub connections: ConnectionsView,
     /// When it was asked, on the engine's clock: times in `engine` are measured against it.
     pub now_ms: u64,
+}
+
+/// The clients' connections of all living workers, counted since the supervisor started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionsView {
+    /// Open now.
+    pub open: u64,
+    /// Closed without a request, by reason: `silent` said nothing in time, `idle` had no further
+    /// request in time, `room` gave way when descriptors ran short, `ending` ended with a worker.
+    pub closed: BTreeMap<String, u64>,
+    /// Answered before they reached a service, by the reason in `X-Gapless-Error`;
+    /// `bad_request` stands for every malformed head.
+    pub rejected: BTreeMap<String, u64>,
 }
 
 /// A living worker.

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use metric::{MetricSource as _, Window};
 use model::{Receipt, RolloutId, ServiceName, Time};
 use runtime::process::ServerState;
+use traffic::{Closed, Rejected};
 
 use super::Shell;
 use super::answers::store_failed;
 use super::logs::EVIDENCE_LINES;
 use crate::account::latency_of;
 use crate::api::{
-    AuditLine, AuditList, Code, Explained, Failure, History, Note, RolloutSummary, ServerView,
-    StatusAnswer, Traffic, VERSION,
+    AuditLine, AuditList, Code, ConnectionsView, Explained, Failure, History, Note, RolloutSummary,
+    ServerView, StatusAnswer, Traffic, VERSION,
 };
 use crate::clock::rfc3339;
 use crate::store::{EventRow, RolloutRow};
@@ -49,10 +50,28 @@ impl Shell {
                 generation: self.host.generation(),
                 http: accepted.map(|accepted| accepted.http.to_string()),
                 state: state.to_owned(),
+                connections: self.connections(),
                 now_ms: now.0,
             },
             engine,
             traffic,
+        }
+    }
+
+    /// What the ledger says of connections; reasons that never occurred are left out.
+    fn connections(&self) -> ConnectionsView {
+        let slots = self.ledger.slots();
+        let closed = Closed::ALL.map(|why| (why.name(), slots.closed(why)));
+        let rejected = Rejected::ALL.map(|why| (why.name(), slots.rejected[why.index()]));
+        let seen = |counts: &[(&str, u64)]| {
+            let seen = counts.iter().filter(|(_, count)| *count > 0);
+            seen.map(|(name, count)| ((*name).to_owned(), *count))
+                .collect()
+        };
+        ConnectionsView {
+            open: slots.connections,
+            closed: seen(&closed),
+            rejected: seen(&rejected),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Connections that end in the middle of something.
 
+use std::io::Write;
 use std::time::Duration;
 
 use model::ProxyLimits;
@@ -208,6 +209,47 @@ fn a_client_that_does_not_finish_its_head_is_told_so() {
         world.ledger.slots().rejected[Rejected::HeadTimeout.index()],
         1
     );
+}
+
+#[test]
+fn a_head_that_trickles_in_has_no_more_time_than_another() {
+    let settings = Settings {
+        head_timeout: Duration::from_millis(400),
+        ..Settings::default()
+    };
+    let world = World::with_settings(settings);
+    let mut client = world.client();
+    let mut trickle = client.stream.try_clone().unwrap();
+    let trickling = std::thread::spawn(move || {
+        let head = "GET / HTTP/1.1\r\nHost: h\r\nX: ";
+        let bytes = head.bytes().chain(std::iter::repeat_n(b'x', 20_000));
+        for byte in bytes {
+            if trickle.write_all(&[byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(client.response().status, 408);
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    trickling.join().unwrap();
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_response_is_given_up() {
+    let program = Program::new(|connection| {
+        connection.request()?;
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
+        while connection.send([b'x'; 65_536]).is_some() {}
+        connection.report("ended");
+        Some(())
+    });
+    let mut world = World::serving(&[&program]);
+    world.set_service(|service| service.limits.idle_timeout = Duration::from_millis(300));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(program.report(), "ended");
+    world.expect_outcomes(10, &[(Outcome::ClientGone, 1)]);
 }
 
 #[test]
