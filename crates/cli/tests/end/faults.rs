@@ -118,32 +118,49 @@ fn a_server_whose_supervisor_died_serves_on_and_the_next_one_takes_its_place() {
     );
     project.stage.serve(&[]).unwrap();
     assert_ne!(project.stage.server_pid(), Some(supervisor));
-    let begin = std::time::Instant::now();
-    while left_of(supervisor) > 0 {
-        assert!(
-            begin.elapsed() < crate::project::PATIENCE,
-            "{}",
-            project.stage.server_log()
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until_nothing_is_left_by(supervisor, &project);
     client.stop_unharmed();
     assert!(project.ask("/", "").contains("v1 received"));
 }
 
-/// Processes that a supervisor with this pid started.
-fn left_of(supervisor: u32) -> usize {
+#[test]
+fn a_worker_whose_supervisor_is_dead_ends_once_nothing_answers_any_more() {
+    let mut project = Project::deployed("", "");
+    let supervisor = project.stage.kill_server().unwrap();
+    assert!(project.ask("/", "").contains("v1 received"), "it serves on");
+    let left = left_by(supervisor);
+    let instances = left.iter().filter(|(_, is_instance)| *is_instance);
+    for (pid, _) in instances {
+        let pid = rustix::process::Pid::from_raw(*pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    until_nothing_is_left_by(supervisor, &project);
+}
+
+fn until_nothing_is_left_by(supervisor: u32, project: &Project) {
+    let begin = std::time::Instant::now();
+    while !left_by(supervisor).is_empty() {
+        let log = project.stage.server_log();
+        assert!(begin.elapsed() < crate::project::PATIENCE * 2, "{log}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Processes that a supervisor with this pid started, and whether each is an instance.
+fn left_by(supervisor: u32) -> Vec<(i32, bool)> {
     let mark = format!(".{supervisor}.");
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let environs = processes.filter_map(|entry| std::fs::read(entry.path().join("environ")).ok());
-    let marked = environs.filter(|environ| {
-        let mut variables = environ.split(|byte| *byte == 0);
-        variables.any(|variable| {
-            let text = String::from_utf8_lossy(variable);
-            text.starts_with("GAPLESS_SERVER=") && text.contains(&mark)
-        })
+    let environs = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        Some((pid, std::fs::read(entry.path().join("environ")).ok()?))
     });
-    marked.count()
+    let marked = environs.filter_map(|(pid, environ)| {
+        let text = String::from_utf8_lossy(&environ).into_owned();
+        let is_its = |one: &str| one.starts_with("GAPLESS_SERVER=") && one.contains(&mark);
+        let is_instance = text.split('\0').any(|one| one.starts_with("GAPLESS_KEY="));
+        text.split('\0').any(is_its).then_some((pid, is_instance))
+    });
+    marked.collect()
 }
 
 #[test]
@@ -209,4 +226,7 @@ fn a_corrupted_database_is_refused_with_the_way_out() {
         log.contains(&database.file_name().unwrap().to_string_lossy().into_owned()),
         "{log}"
     );
+    // A worker that can change nothing goes with its supervisor: nobody is served by it.
+    let supervisor = project.stage.kill_server().unwrap();
+    until_nothing_is_left_by(supervisor, &project);
 }
