@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
+use engine::ServiceStatus;
+use fleet::InstanceState;
 use ledger::Ledger;
 use proxy::{AccessPlace, Proxy, Settings, ThreadSetup};
 use runtime::artifact::{ArtifactBounds, Store};
@@ -260,10 +262,11 @@ async fn ready(
             return;
         };
         let overdue = ledger.overdue(status.engine.revision);
-        if overdue
+        let has_table = overdue
             .iter()
-            .all(|one| one.generation != client.generation())
-        {
+            .all(|one| one.generation != client.generation());
+        // Where nothing gets traffic there may never be a table to wait for.
+        if has_table || !status.engine.services.iter().any(gets_traffic) {
             break;
         }
         tokio::time::sleep(READY_EVERY).await;
@@ -274,6 +277,12 @@ async fn ready(
             "the supervisor cannot be told that this worker is ready"
         );
     }
+}
+
+/// Whether a service has an instance for which a table is published.
+fn gets_traffic(service: &ServiceStatus) -> bool {
+    let mut instances = service.instances.iter();
+    instances.any(|one| one.port.is_some() && matches!(one.state, InstanceState::Ready { .. }))
 }
 
 /// The proxy as control sees it.

@@ -125,6 +125,15 @@ fn upgrades_under_load_lose_nobody_and_keep_what_is_open_open() {
 }
 
 #[test]
+fn a_server_without_a_service_is_upgraded_too() {
+    let mut project = Project::new();
+    project.stage.serve(&[]).unwrap();
+    assert_eq!(upgrade(&project, &[])["outcome"], "done");
+    assert_eq!(project.deploy("", "", &[]).code, 0);
+    assert!(project.ask("/", "").contains("v1 received"));
+}
+
+#[test]
 fn a_binary_that_cannot_take_over_leaves_the_old_one_and_says_why() {
     let project = Project::deployed("", "");
     let client = project.load(100);
