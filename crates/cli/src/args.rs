@@ -102,10 +102,18 @@ pub(crate) enum Command {
     /// Drain and stop all instances of a service
     Stop(Service),
     /// Hold a service's new requests for a while, at most 60s; open ones go on
+    ///
+    /// Each proxy thread holds at most 1024 requests of a service, of each about the first 16 KiB;
+    /// more get 503 with Retry-After, and a client that leaves frees its place. A pause ends by
+    /// itself, and goes on when the worker is replaced. A rollout's preview is not held. What was
+    /// held is neither lost nor part of a latency or a gap; a receipt says how much it was.
     Pause(Pause),
     /// Replace the running server by another version of itself, without losing a request
     Upgrade(Upgrade),
     /// Close a service: new requests get 503 and a page; open ones go on
+    ///
+    /// It stays closed until it is opened again, through restarts and rollouts. A rollout's preview
+    /// stays open.
     Maintenance(Maintenance),
     /// Work on the configuration
     #[command(subcommand)]

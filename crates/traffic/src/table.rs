@@ -90,6 +90,20 @@ pub struct ServiceTable {
     pub closed: Option<ServiceClosed>,
 }
 
+impl ServiceTable {
+    /// True if requests that are let through are split and placed as in `other`, whatever holds
+    /// requests back.
+    #[must_use]
+    pub fn routes_like(&self, other: &Self) -> bool {
+        let bare = |table: &Self| Self {
+            paused: None,
+            closed: None,
+            ..table.clone()
+        };
+        bare(self) == bare(other)
+    }
+}
+
 /// What a closed service answers, and whom it lets in. Previews are open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceClosed {

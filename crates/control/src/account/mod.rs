@@ -287,7 +287,9 @@ impl Account {
         if self.is_paused {
             self.paused_ms += millis;
         }
-        self.is_paused = status.pause.is_some();
+        let is_paused = status.pause.is_some();
+        self.is_unwritten |= self.is_paused != is_paused;
+        self.is_paused = is_paused;
         self.waiting_since = now;
         let running = status.rollout.as_ref();
         if let Some(rollout) = running.filter(|running| running.rollout == self.opening.rollout) {

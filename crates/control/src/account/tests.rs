@@ -114,6 +114,31 @@ fn a_request_without_endpoint_is_lost_unless_there_was_none_before() {
 }
 
 #[test]
+fn what_a_person_held_back_is_told_and_is_not_lost() {
+    let ledger = ledger();
+    let writer = ledger.writer(1, 0).unwrap();
+    let mut account = opened(&ledger, true);
+    // One goes on after the pause, one is given up, and others are turned away.
+    for _ in 0..2 {
+        writer.request(SERVICE);
+        writer.held(SERVICE);
+    }
+    writer.held_left(SERVICE);
+    writer.claim(OLD);
+    writer.end(OLD, Outcome::Status2xx);
+    for reason in [Rejected::Paused, Rejected::Maintenance] {
+        writer.request(SERVICE);
+        writer.rejected(Some(SERVICE), reason);
+    }
+    account.look(&sources(&ledger, &[]));
+    let receipt = account.receipt(Time(11_000));
+    assert_eq!((receipt.requests, receipt.lost), (Some(4), Some(0)));
+    let paused = receipt.paused;
+    assert_eq!((paused.held, paused.left, paused.refused), (2, 1, 1));
+    assert_eq!(receipt.rejected["maintenance"], 1);
+}
+
+#[test]
 fn a_request_of_which_nobody_knows_what_became_is_lost() {
     let ledger = ledger();
     let writer = ledger.writer(1, 0).unwrap();

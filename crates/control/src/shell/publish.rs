@@ -101,7 +101,7 @@ impl Shell {
         let changed: Vec<&ServiceTable> = table
             .services
             .iter()
-            .filter(|service| !before.services.contains(service))
+            .filter(|service| !before.services.iter().any(|was| was.routes_like(service)))
             .collect();
         for service in changed {
             let was = before.services.iter().find(|was| was.name == service.name);

@@ -47,6 +47,20 @@ fn chosen(service: &ServiceTable, ask: &Ask<'_>) -> Option<(u32, u32, bool)> {
 }
 
 #[test]
+fn what_holds_requests_back_changes_no_route_and_a_split_does() {
+    let table = service(0..2, 2..3, 500);
+    let paused = ServiceTable {
+        paused: Some(crate::Paused {
+            until: model::Time(1),
+            until_micros: 2,
+        }),
+        ..table.clone()
+    };
+    assert!(paused.routes_like(&table) && paused != table);
+    assert!(!service(0..2, 2..3, 600).routes_like(&table));
+}
+
+#[test]
 fn requests_without_a_user_split_as_the_share_says() {
     let service = service(0..2, 2..3, 500);
     let random = (0..20_000_u64).map(mix);
