@@ -227,6 +227,7 @@ fn draft(
         operation
             .value
             .plan(&mut draft, (&operation.span, migration.operations.len()));
+        draft.world.relink();
     }
     if draft.mistakes.is_empty() {
         return Ok(draft);
@@ -343,8 +344,7 @@ fn addition_step(
         .filter(|it| it.table.name == table)
         .flat_map(|it| it.set.iter().map(|set| set.column.as_str()))
         .collect();
-    let undone = |it: &crate::plan::FiringTrigger| it.effect == TriggerEffect::Undone;
-    if !filled.is_empty() && backfill::triggers(&known.facts).iter().any(undone) {
+    if undoes(newest, table, &known.facts) {
         let on = newest.world.qualified(table);
         statements.extend(backfill::undo(&on, &known.facts, &filled));
     }
@@ -380,6 +380,13 @@ fn addition_step(
     })
 }
 
+/// Whether triggers of people change rows in the backfill of a table, which is to be undone.
+fn undoes(newest: &Draft, table: &str, facts: &crate::schema::Table) -> bool {
+    let filled = newest.backfills.iter().any(|it| it.table.name == table);
+    let undone = |it: &crate::plan::FiringTrigger| it.effect == TriggerEffect::Undone;
+    filled && backfill::triggers(facts).iter().any(undone)
+}
+
 fn publish(older: &[Draft], newest: &Draft, owner: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let own: BTreeSet<&str> = newest
@@ -396,7 +403,16 @@ fn publish(older: &[Draft], newest: &Draft, owner: &str) -> Vec<Step> {
         else {
             continue;
         };
-        let mut statements = backfill::undo_removal(&newest.world.qualified(table));
+        let undone = undoes(newest, table, &known.facts);
+        let mut statements = match undone {
+            true => backfill::undo_removal(&newest.world.qualified(table)),
+            false => Vec::new(),
+        };
+        // A trigger can only be dropped while nobody reads.
+        let level = match undone {
+            true => LockLevel::AccessExclusive,
+            false => LockLevel::ShareRowExclusive,
+        };
         statements.extend(rule::statements(
             &newest.world.base,
             table,
@@ -407,7 +423,7 @@ fn publish(older: &[Draft], newest: &Draft, owner: &str) -> Vec<Step> {
             title: format!("let the trigger of `{table}` write what a change concerns only"),
             statements,
             run: Run::Together,
-            locks: vec![newest.lock(table, LockLevel::AccessExclusive)],
+            locks: vec![newest.lock(table, level)],
             cost: Cost::Instant,
             why: "every row is filled in; from here on nothing of the new version is overwritten"
                 .to_owned(),

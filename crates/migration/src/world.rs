@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::schema::{Column, ConstraintKind, Qualified, Schema, Sequence, Table, TypeKind};
+use crate::schema::{
+    Column, ConstraintKind, ForeignReference, Qualified, Schema, Sequence, Table, TypeKind,
+};
 use crate::sql::expression;
 use crate::sql::name::PREFIX;
 
@@ -153,6 +155,50 @@ impl World {
             schema: self.base.clone(),
             name: name.to_owned(),
         }
+    }
+
+    /// Works out anew which foreign keys of the known tables point at which.
+    pub(crate) fn relink(&mut self) {
+        let known: BTreeSet<Qualified> = self
+            .tables
+            .iter()
+            .map(|table| self.qualified(&table.physical))
+            .collect();
+        let mut found: BTreeMap<Qualified, Vec<ForeignReference>> = BTreeMap::new();
+        for table in &self.tables {
+            for (name, it) in &table.facts.constraints {
+                let Some(key) = &it.foreign_key else {
+                    continue;
+                };
+                found
+                    .entry(key.table.clone())
+                    .or_default()
+                    .push(ForeignReference {
+                        table: self.qualified(&table.physical),
+                        constraint: name.clone(),
+                        columns: key.columns.clone(),
+                    });
+            }
+        }
+        let base = self.base.clone();
+        for table in &mut self.tables {
+            let here = Qualified {
+                schema: base.clone(),
+                name: table.physical.clone(),
+            };
+            let references = &mut table.facts.referenced_by;
+            references.retain(|it| !known.contains(&it.table));
+            references.extend(found.remove(&here).into_iter().flatten());
+        }
+    }
+
+    /// Whether the version knows a foreign key, or nobody can tell.
+    pub(crate) fn is_seen(&self, reference: &ForeignReference) -> bool {
+        let table = self.find_physical(&reference.table.name);
+        let here = reference.table.schema == self.base;
+        table
+            .filter(|_| here)
+            .is_none_or(|table| logical(&table.constraints, &reference.constraint).is_some())
     }
 
     /// The world once everything planned for it is contracted: the catalogue's names are the

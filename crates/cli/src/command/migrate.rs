@@ -1,6 +1,7 @@
 //! `gapless migrate`: a database's schema, changed beside running programs.
 
 mod files;
+mod lint;
 mod show;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &Migrate, output: Output) -> Result<Exit, Trouble> {
     let runtime = runtime.map_err(|error| Trouble::new(Exit::Failed, "no runtime").cause(error))?;
     runtime.block_on(async {
         match args {
+            Migrate::Lint(args) => lint::run(args, output),
             Migrate::Plan(args) => plan(args, output).await,
             Migrate::Expand(args) => expand(args, output).await,
             Migrate::Contract(args) => contract(args, output).await,

@@ -45,7 +45,7 @@ impl DropColumn {
             .facts
             .referenced_by
             .iter()
-            .find(|r| r.columns.contains(&column))
+            .find(|r| r.columns.contains(&column) && draft.world.is_seen(r))
         {
             let message = format!(
                 "the foreign key `{}` of `{}` points at `{}`",

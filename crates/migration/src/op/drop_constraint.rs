@@ -92,7 +92,7 @@ pub(super) fn droppable(draft: &mut Draft, table: usize, name: &Text) -> bool {
         .facts
         .referenced_by
         .iter()
-        .find(|r| key && same(&r.columns, &it.columns));
+        .find(|r| key && same(&r.columns, &it.columns) && draft.world.is_seen(r));
     if let Some(reference) = pointed_at {
         let message = format!(
             "the foreign key `{}` of `{}` leans on it",

@@ -25,9 +25,11 @@ impl DropTable {
         };
         let known = draft.world.tables[table].clone();
         let here = draft.world.qualified(&known.physical);
-        let foreign = known.facts.referenced_by.iter().find(|reference| {
-            reference.table != here && draft.world.find_physical(&reference.table.name).is_some()
-        });
+        let foreign = known
+            .facts
+            .referenced_by
+            .iter()
+            .find(|reference| reference.table != here && draft.world.is_seen(reference));
         if let Some(reference) = foreign {
             let message = format!(
                 "the foreign key `{}` of `{}` points at it",
