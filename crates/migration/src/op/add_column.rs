@@ -227,6 +227,19 @@ impl AddColumn {
             )],
         };
         draft.end(&old.physical).handover.extend(handover);
+        if !options.is_empty() {
+            let again = format!("ALTER SEQUENCE {}{options}", sequence.sql());
+            draft.end(&old.physical).handover.push(again);
+        }
+        let own = facts::sequence(draft, &old.name, &spec.name);
+        if !draft.world.taken.contains(&own.name) {
+            let rename = format!(
+                "ALTER SEQUENCE {} RENAME TO {}",
+                sequence.sql(),
+                quote(&own.name)
+            );
+            draft.end(&old.physical).handover.push(rename);
+        }
         draft.undo.push(Step {
             title: format!("drop the sequence `{}`", sequence.name),
             statements: vec![format!("DROP SEQUENCE IF EXISTS {}", sequence.sql())],

@@ -10,5 +10,6 @@ mod plans;
 mod read;
 mod run;
 mod script;
+mod shapes;
 mod stand;
 mod tls;

@@ -8,14 +8,14 @@ use postgres::Connection;
 use crate::stand::Database;
 
 /// A database with what is in progress on it.
-struct Stage {
+pub(crate) struct Stage {
     connection: Connection,
     published: Option<String>,
-    open: Vec<(u32, Migration)>,
+    pub(crate) open: Vec<(u32, Migration)>,
 }
 
 impl Stage {
-    async fn schema(&mut self) -> Schema {
+    pub(crate) async fn schema(&mut self) -> Schema {
         postgres::read::schema(self.connection.client(), "public")
             .await
             .unwrap()
@@ -104,13 +104,13 @@ impl Stage {
         plan
     }
 
-    async fn abort(&mut self) {
+    pub(crate) async fn abort(&mut self) {
         let steps = self.planned(migration::abort).await;
         self.run(&steps).await;
     }
 
     /// Contracts the oldest migration.
-    async fn contract(&mut self) {
+    pub(crate) async fn contract(&mut self) {
         let steps = self.planned(migration::contract).await;
         self.run(&steps).await;
         let (_, oldest) = self.open.remove(0);
@@ -118,7 +118,8 @@ impl Stage {
     }
 }
 
-async fn stage() -> Option<Stage> {
+/// An empty database, or `None` where there is no server.
+pub(crate) async fn stage() -> Option<Stage> {
     let database = Database::new()?;
     let connection = database.connect().await;
     Some(Stage {
@@ -169,7 +170,7 @@ async fn every_example_of_the_other_dialect_starts_goes_back_and_ends() {
     assert!(files.len() > 50, "the folder has {} examples", files.len());
 }
 
-fn assert_same(before: &Schema, after: &Schema, name: &str) {
+pub(crate) fn assert_same(before: &Schema, after: &Schema, name: &str) {
     for (table, facts) in &before.tables {
         assert_eq!(Some(facts), after.tables.get(table), "{name}: {table}");
     }
@@ -178,7 +179,7 @@ fn assert_same(before: &Schema, after: &Schema, name: &str) {
 
 impl Stage {
     /// Adds a migration and starts it.
-    async fn begin(&mut self, serial: u32, yaml: &str) {
+    pub(crate) async fn begin(&mut self, serial: u32, yaml: &str) {
         let name = format!("v{serial}.yaml");
         let migration = migration::read(&name, yaml)
             .unwrap_or_else(|report| panic!("{}", report.render(&name, yaml)));
@@ -187,7 +188,7 @@ impl Stage {
     }
 
     /// Runs SQL as a program of that version does; `None` is the one before any migration.
-    async fn tell(&mut self, version: Option<u32>, sql: &str) -> String {
+    pub(crate) async fn tell(&mut self, version: Option<u32>, sql: &str) -> String {
         let path = version.map_or("public".to_owned(), |v| format!("public_v{v}, public"));
         let script = format!("SET search_path = {path}; {sql}");
         let told = self.connection.client().simple_query(&script).await;
@@ -241,7 +242,7 @@ impl Stage {
         Some(stage)
     }
 
-    async fn sees(&mut self, version: Option<u32>, sql: &str, expected: &str) {
+    pub(crate) async fn sees(&mut self, version: Option<u32>, sql: &str, expected: &str) {
         assert_eq!(
             self.tell(version, sql).await,
             expected,
