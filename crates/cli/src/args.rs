@@ -1,8 +1,11 @@
 //! The command line as clap reads it; help texts, completions and man pages come from here.
 
+mod lint;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+pub(crate) use lint::{LintFormat, MigrateLint};
 use model::{InstanceId, ReleaseId, ServiceName};
 
 /// Ships new versions of running software without a gap in service, and proves it.
@@ -138,35 +141,6 @@ pub(crate) struct Demo {
     /// Leave the server running and say how to reach and end it
     #[arg(long)]
     pub(crate) keep: bool,
-}
-
-/// Options of `migrate lint`.
-#[derive(Debug, Args)]
-#[command(after_help = LINT_EXIT_CODES)]
-pub(crate) struct MigrateLint {
-    /// Files in the order in which they run, or folders of them
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// How to print: `sarif` is what code hosts show at the line; --json is `json`
-    #[arg(long, value_enum, default_value_t = LintFormat::Text)]
-    pub(crate) format: LintFormat,
-}
-
-const LINT_EXIT_CODES: &str = "\
-Exit codes:
-  0  nothing dangerous; there may be notes
-  1  there are warnings or errors
-  2  a file cannot be read, or is no migration";
-
-/// How findings are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LintFormat {
-    /// For people, with the source lines
-    Text,
-    /// For programs
-    Json,
-    /// SARIF 2.1.0
-    Sarif,
 }
 
 /// Options of `init`.
