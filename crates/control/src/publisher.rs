@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use traffic::{Cell, Table};
+use traffic::{Cell, ListenerKind, Table};
 
 /// What control asks of the data plane. Calls return at once; what the threads have taken is
 /// read from the ledger.
 pub trait Publisher: Send {
     /// Accepts connections on these listening sockets of `address`, one for each proxy thread.
-    fn bind(&mut self, address: SocketAddr, listeners: Vec<OwnedFd>);
+    fn bind(&mut self, address: SocketAddr, kind: ListenerKind, listeners: Vec<OwnedFd>);
 
     /// Stops accepting on `address`; what was accepted goes on.
     fn release(&mut self, address: SocketAddr);

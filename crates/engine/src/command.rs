@@ -270,6 +270,7 @@ fn check_order(deploy: &Deploy, rolled: &BTreeSet<ServiceName>) -> Result<(), Re
 fn run_deploy(state: &mut State, deploy: &Deploy, now: Time, batch: &mut Batch) -> Answer {
     let rolled = check_deploy(state, deploy)?;
     state.server.http = Some(deploy.http);
+    state.server.https = deploy.https.clone();
     state.server.ports = deploy.ports;
     state.server.peers = deploy.peers.clone();
     state.server.access_log = deploy.access_log;

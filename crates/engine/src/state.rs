@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use fleet::{Fleet, FleetPolicy, Policies, Wanted};
 use model::{
-    AccessLog, Audience, InstanceId, JobKind, Maintenance, Peers, Policy, Port, Release, ReleaseId,
-    Revision, RolloutId, RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
+    AccessLog, Audience, Https, InstanceId, JobKind, Maintenance, Peers, Policy, Port, Release,
+    ReleaseId, Revision, RolloutId, RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
 };
 use rollout::{Comparison, Ended, JobState, Plan, Target};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Server {
     pub(crate) http: Option<SocketAddr>,
+    #[serde(default)]
+    pub(crate) https: Option<Https>,
     pub(crate) ports: (u16, u16),
     #[serde(default)]
     pub(crate) peers: Peers,

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use fleet::InstanceView;
 use model::{Audience, Reach, ReleaseId, Revision, ServiceName, Share, Strategy};
 use traffic::{
-    Candidate, Cell, Endpoint, HostPattern, Listener, Paused, Route, ServiceClosed, ServiceTable,
-    Table,
+    Candidate, Cell, Endpoint, HostPattern, Listener, ListenerKind, Paused, Route, ServiceClosed,
+    ServiceTable, Table,
 };
 
 use crate::state::{Service, State};
@@ -39,13 +39,29 @@ pub(crate) fn draft(state: &State) -> Draft {
         }
         draft.table.services.push(service_table(name, service));
     }
-    if let Some(address) = state.server.http {
-        draft
-            .table
-            .listeners
-            .insert(0, Listener { address, routes });
-    }
+    listen_publicly(state, routes, &mut draft.table);
     draft
+}
+
+/// Every public listener has the same routes.
+fn listen_publicly(state: &State, routes: Vec<Route>, table: &mut Table) {
+    if let Some(https) = &state.server.https {
+        let listener = Listener {
+            address: https.address,
+            kind: ListenerKind::Https,
+            routes: routes.clone(),
+        };
+        table.listeners.insert(0, listener);
+        table.certificates = https.certificates.clone();
+    }
+    if let Some(address) = state.server.http {
+        let listener = Listener {
+            address,
+            kind: ListenerKind::Http,
+            routes,
+        };
+        table.listeners.insert(0, listener);
+    }
 }
 
 /// The share of the candidate and whether it is reachable at all.
@@ -101,6 +117,7 @@ fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
             maintenance: closed.maintenance.clone(),
             pass: None,
         }),
+        https: service.policy.https.clone(),
     }
 }
 
@@ -204,6 +221,7 @@ fn internal(service: &Service, index: usize) -> Option<Listener> {
     };
     service.core.internal.map(|address| Listener {
         address,
+        kind: ListenerKind::Internal,
         routes: vec![route],
     })
 }

@@ -28,6 +28,7 @@ fn name(text: &str) -> ServiceName {
 
 fn policy() -> Policy {
     Policy {
+        https: model::HttpsPolicy::default(),
         replicas: 1,
         hosts: Vec::new(),
         paths: Vec::new(),
@@ -99,6 +100,7 @@ impl World {
         };
         world.hear(Event::Children(Vec::new()));
         let deploy = Deploy {
+            https: None,
             http: "127.0.0.1:8080".parse().unwrap(),
             ports: (20_000, 20_099),
             peers: Peers::default(),

@@ -22,6 +22,8 @@ pub struct ProxyError<'a> {
     pub retry_after_seconds: Option<u32>,
     /// The request's id, if it has one.
     pub request_id: Option<&'a [u8]>,
+    /// Where the client is sent instead.
+    pub location: Option<&'a [u8]>,
     /// What becomes of the connection.
     pub persist: Persist,
     /// The client's version.
@@ -60,6 +62,9 @@ pub fn write_error(error: &ProxyError<'_>, out: &mut Vec<u8>) {
     if let Some(id) = error.request_id {
         field::write(out, crate::trace::REQUEST_ID.as_bytes(), id);
     }
+    if let Some(location) = error.location {
+        field::write(out, b"location", location);
+    }
     if let Some(seconds) = error.retry_after_seconds {
         write_number(out, b"retry-after: ", u64::from(seconds));
     }
@@ -84,6 +89,7 @@ fn write_number(out: &mut Vec<u8>, name: &[u8], number: u64) {
 
 fn phrase(status: u16) -> &'static str {
     match status {
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",

@@ -24,7 +24,7 @@ pub(crate) const LAYOUT: u64 = u64::from_be_bytes(*b"GAPLESS\x03");
 /// Room for reasons: new ones are no new layout.
 pub(crate) const REJECTED: usize = 32;
 /// The same of [`Closed`].
-pub(crate) const CLOSED: usize = 8;
+pub(crate) const CLOSED: usize = 32;
 const _: () = assert!(Rejected::COUNT <= REJECTED && Closed::COUNT <= CLOSED);
 
 /// The whole file. Every field is an atomic and valid as zeros.

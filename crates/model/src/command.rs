@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessLog, Epoch, InstanceId, Maintenance, Peers, Policy, Release, ReleaseId, RolloutId,
+    AccessLog, Epoch, Https, InstanceId, Maintenance, Peers, Policy, Release, ReleaseId, RolloutId,
     ServiceName,
 };
 
@@ -109,6 +109,9 @@ pub enum Command {
 pub struct Deploy {
     /// The address of the HTTP listener, already bound.
     pub http: SocketAddr,
+    /// The HTTPS listener, its address already bound and its certificates looked at.
+    #[serde(default)]
+    pub https: Option<Https>,
     /// The range that instances' ports are taken from, both ends included.
     pub ports: (u16, u16),
     /// Whom the proxy believes.

@@ -7,6 +7,7 @@ mod access_log;
 mod argv;
 mod command;
 pub mod diagnostic;
+mod https;
 mod id;
 mod maintenance;
 mod network;
@@ -21,6 +22,7 @@ mod waiting;
 pub use access_log::{AccessLog, QueryShown};
 pub use argv::{VariableError, variables};
 pub use command::{Command, Deploy, DeployService, PAUSE_MAX, Refusal};
+pub use https::{CertificateFiles, Https, HttpsPolicy};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
 pub use maintenance::{Maintenance, MaintenanceError, Page, Pass};
 pub use network::{Network, NetworkError, Peers};
@@ -56,6 +58,9 @@ pub struct Project {
 pub struct ServerConfig {
     /// The address of the HTTP listener.
     pub http: std::net::SocketAddr,
+    /// The HTTPS listener, if there is one.
+    #[serde(default)]
+    pub https: Option<Https>,
     /// How many releases of each service are kept, the active and previous ones beside.
     pub keep_releases: u32,
     /// The range that instances' ports are taken from, both ends included.

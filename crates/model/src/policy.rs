@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Argv, ServiceName, Share};
+use crate::{Argv, HttpsPolicy, ServiceName, Share};
 
 /// Everything about a service that is no part of its releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Policy {
     pub lockstep: bool,
     /// Bounds of the proxy.
     pub limits: ProxyLimits,
+    /// What HTTPS means for it.
+    #[serde(default)]
+    pub https: HttpsPolicy,
     /// How a new release is rolled out.
     pub rollout: RolloutPolicy,
 }

@@ -31,7 +31,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             writer: ledger.writer(1, thread)?,
         })
     });
-    let proxy = Proxy::start(setups.collect::<Result<_, _>>()?, Settings::default())?;
+    let proxy = Proxy::start(
+        setups.collect::<Result<_, _>>()?,
+        Settings::default(),
+        tls::Tickets::unshared()?,
+    )?;
     proxy.publish(&Arc::new(table(listen, endpoint)?));
     loop {
         std::thread::park();
@@ -60,6 +64,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         cell: Cell(1),
     };
     let service = ServiceTable {
+        https: model::HttpsPolicy::default(),
         name,
         cell: Cell(0),
         stable: Candidate {
@@ -83,11 +88,13 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         only: None,
     };
     let listener = Listener {
+        kind: traffic::ListenerKind::Http,
         address: listen,
         routes: vec![route],
     };
     Ok(Table {
         revision: Revision(1),
+        certificates: Vec::new(),
         listeners: vec![listener],
         services: vec![service],
         ..Table::default()

@@ -10,10 +10,11 @@ use rustix::io::Errno;
 use socket2::{Socket, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
-use traffic::Rejected;
+use traffic::{ListenerKind, Rejected};
 
-use crate::client::Client;
+use crate::client::{Arrival, Client, Security};
 use crate::orders::Ending;
+use crate::secure;
 use crate::serve;
 use crate::thread::Thread;
 
@@ -37,6 +38,8 @@ const QUIET_WAITS_MAX: u32 = 15;
 pub(crate) struct Entrance {
     /// The address that the table's listener has.
     pub(crate) address: SocketAddr,
+    /// What it was bound for; a table may say otherwise.
+    kind: ListenerKind,
     /// The same as text: the host of requests that name none.
     pub(crate) host: String,
 }
@@ -58,10 +61,10 @@ impl Listeners {
         }
     }
 
-    pub(crate) fn add(&mut self, address: SocketAddr, socket: OwnedFd) {
+    pub(crate) fn add(&mut self, (address, kind): (SocketAddr, ListenerKind), socket: OwnedFd) {
         match prepared(socket) {
             Ok(listener) => {
-                let task = accept(Rc::clone(&self.thread), address, listener);
+                let task = accept(Rc::clone(&self.thread), (address, kind), listener);
                 self.tasks
                     .push((address, tokio::task::spawn_local(task).abort_handle()));
             }
@@ -115,9 +118,14 @@ async fn leave(thread: Rc<Thread>) {
     thread.end(Ending::Draining);
 }
 
-async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) {
+async fn accept(
+    thread: Rc<Thread>,
+    (address, kind): (SocketAddr, ListenerKind),
+    listener: TcpListener,
+) {
     let entrance = Rc::new(Entrance {
         address,
+        kind,
         host: address.to_string(),
     });
     let mut is_exhausted = false;
@@ -145,13 +153,29 @@ async fn accept(thread: Rc<Thread>, address: SocketAddr, listener: TcpListener) 
 }
 
 fn begin(thread: &Rc<Thread>, entrance: &Rc<Entrance>, stream: TcpStream, peer: SocketAddr) {
-    let mut client = Client::new(Rc::clone(thread), Rc::clone(entrance), stream, peer);
-    if !client.is_within_bound() {
-        tokio::task::spawn_local(serve::turn_away(client, Rejected::ClientConnections));
-    } else if thread.has_room_for_client() {
-        tokio::task::spawn_local(serve::serve(client));
+    let mut arrival = Arrival::new(Rc::clone(thread), Rc::clone(entrance), peer);
+    let kind = thread.with_routing(|routing| routing.kind(entrance.address));
+    let rejected = if !arrival.is_within_bound() {
+        Some(Rejected::ClientConnections)
+    } else if !thread.has_room_for_client() {
+        Some(Rejected::Connections)
     } else {
-        tokio::task::spawn_local(serve::turn_away(client, Rejected::Connections));
+        None
+    };
+    match (kind.unwrap_or(entrance.kind), rejected) {
+        (ListenerKind::Http | ListenerKind::Internal, None) => {
+            let client = Client::new(arrival, stream, Security::Plain);
+            tokio::task::spawn_local(serve::serve(client));
+        }
+        (ListenerKind::Https, None) => {
+            tokio::task::spawn_local(secure::serve(arrival, stream));
+        }
+        (ListenerKind::Http | ListenerKind::Internal, Some(rejected)) => {
+            let client = Client::new(arrival, stream, Security::Plain);
+            tokio::task::spawn_local(serve::turn_away(client, rejected));
+        }
+        // A handshake would cost more than is saved.
+        (ListenerKind::Https, Some(rejected)) => thread.writer.rejected(None, rejected),
     }
 }
 

@@ -82,7 +82,7 @@ impl Caller {
             forwarded: Forwarded {
                 peer: &client.peer_text,
                 client: self.text.as_ref().unwrap_or(&client.peer_text),
-                proto: "http",
+                proto: client.scheme(),
                 trust: self.trust,
             },
             default_host: &client.entrance.host,

@@ -15,8 +15,10 @@ use crate::accept::Entrance;
 use crate::buffer::Fill;
 use crate::crowds::Counted;
 use crate::exchange::Exchange;
+use crate::http2::PREFACE;
 use crate::orders::Ending;
 use crate::presence::Side;
+use crate::secure::Secured;
 use crate::start::Loopback;
 use crate::stream::Stream;
 use crate::thread::Thread;
@@ -29,6 +31,68 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Stands for this machine where it is bounded like any client.
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// A connection's place among those that a thread counts, given back when dropped.
+#[derive(Debug)]
+struct Seat(Rc<Thread>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.connection_ends();
+    }
+}
+
+/// A connection that was accepted, before anything is known of it but where it came from.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) thread: Rc<Thread>,
+    pub(crate) entrance: Rc<Entrance>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) watch: Watch,
+    seat: Seat,
+    /// Its place among its address' connections, if these are bounded.
+    counted: Option<Counted>,
+}
+
+impl Arrival {
+    pub(crate) fn new(thread: Rc<Thread>, entrance: Rc<Entrance>, peer: SocketAddr) -> Self {
+        thread.connection_begins();
+        Self {
+            entrance,
+            peer,
+            watch: Watch::new(&thread.watches),
+            seat: Seat(Rc::clone(&thread)),
+            counted: None,
+            thread,
+        }
+    }
+
+    /// Counts the connection among those of its address. False: there are too many.
+    pub(crate) fn is_within_bound(&mut self) -> bool {
+        let address = match (self.peer.ip(), self.thread.settings.loopback) {
+            (address, Loopback::Bounded) if address.is_loopback() => STRANGER,
+            (address, Loopback::Bounded | Loopback::Unbounded) => address,
+        };
+        let most = self
+            .thread
+            .with_routing(|routing| routing.table.peers.connections_max(address));
+        let Some(most) = most else {
+            return true;
+        };
+        self.counted = self.thread.crowds.count(address, most);
+        self.counted.is_some()
+    }
+}
+
+/// How a connection is secured.
+#[derive(Debug, Clone)]
+pub(crate) enum Security {
+    /// Not at all.
+    Plain,
+    /// By TLS.
+    Tls(Rc<Secured>),
+}
+
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Client<S: Stream> {
@@ -40,10 +104,22 @@ pub(crate) struct Client<S: Stream> {
     pub(crate) peer: SocketAddr,
     /// Its address in text, without the port.
     pub(crate) peer_text: String,
+    pub(crate) security: Security,
     reading: bool,
     pub(crate) side: Side,
-    /// Its place among its address' connections, if these are bounded.
-    counted: Option<Counted>,
+    _counted: Option<Counted>,
+    /// Given back after everything else.
+    _seat: Option<Seat>,
+}
+
+/// What is the same for every request of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    thread: Rc<Thread>,
+    entrance: Rc<Entrance>,
+    peer: SocketAddr,
+    peer_text: String,
+    security: Security,
 }
 
 /// How a connection's wait for a head ended.
@@ -71,42 +147,83 @@ pub(crate) enum After {
 }
 
 impl<S: Stream> Client<S> {
-    pub(crate) fn new(
-        thread: Rc<Thread>,
-        entrance: Rc<Entrance>,
-        stream: S,
-        peer: SocketAddr,
-    ) -> Self {
-        let watch = Watch::new(&thread.watches);
-        thread.connection_begins();
-        let peer_text = peer.ip().to_canonical().to_string();
+    pub(crate) fn new(arrival: Arrival, stream: S, security: Security) -> Self {
+        let peer_text = arrival.peer.ip().to_canonical().to_string();
         Self {
-            thread,
-            entrance,
+            thread: arrival.thread,
+            entrance: arrival.entrance,
             stream,
-            watch,
-            peer,
+            watch: arrival.watch,
+            peer: arrival.peer,
             peer_text,
+            security,
             reading: false,
             side: Side::default(),
-            counted: None,
+            _counted: arrival.counted,
+            _seat: Some(arrival.seat),
         }
     }
 
-    /// Counts the connection among those of its address. False: there are too many.
-    pub(crate) fn is_within_bound(&mut self) -> bool {
-        let address = match (self.peer.ip(), self.thread.settings.loopback) {
-            (address, Loopback::Bounded) if address.is_loopback() => STRANGER,
-            (address, Loopback::Bounded | Loopback::Unbounded) => address,
-        };
-        let most = self
-            .thread
-            .with_routing(|routing| routing.table.peers.connections_max(address));
-        let Some(most) = most else {
-            return true;
-        };
-        self.counted = self.thread.crowds.count(address, most);
-        self.counted.is_some()
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            thread: Rc::clone(&self.thread),
+            entrance: Rc::clone(&self.entrance),
+            peer: self.peer,
+            peer_text: self.peer_text.clone(),
+            security: self.security.clone(),
+        }
+    }
+
+    /// A client that is one stream of a connection.
+    pub(crate) fn of_stream(origin: &Origin, stream: S) -> Self {
+        let origin = origin.clone();
+        Self {
+            watch: Watch::new(&origin.thread.watches),
+            thread: origin.thread,
+            entrance: origin.entrance,
+            stream,
+            peer: origin.peer,
+            peer_text: origin.peer_text,
+            security: origin.security,
+            reading: false,
+            side: Side::default(),
+            _counted: None,
+            _seat: None,
+        }
+    }
+
+    /// The scheme of the URLs that lead here.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.security {
+            Security::Plain => "http",
+            Security::Tls(_) => "https",
+        }
+    }
+
+    /// True if nobody on the way can read or change what is said.
+    pub(crate) fn is_secured(&self) -> bool {
+        matches!(self.security, Security::Tls(_))
+    }
+
+    /// True if the connection was made for another host than a request names.
+    pub(crate) fn is_misdirected(&self, hostname: &[u8]) -> bool {
+        match &self.security {
+            Security::Plain => false,
+            Security::Tls(secured) => secured
+                .host
+                .as_ref()
+                .is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(hostname)),
+        }
+    }
+
+    /// Says goodbye before a close, where the protocol has a word for it.
+    pub(crate) async fn goodbye(&mut self) {
+        self.watch.set_deadline_in(LINGER);
+        poll_fn(|context| match self.stream.poll_goodbye(context) {
+            Poll::Pending if self.watch.is_overdue() => Poll::Ready(()),
+            said => said,
+        })
+        .await;
     }
 
     /// Notes that a request may be in our hands, or no longer is, without being admitted.
@@ -177,6 +294,31 @@ impl<S: Stream> Client<S> {
         }
         self.thread.writer.closed(reason);
         Poll::Ready(None)
+    }
+
+    /// True if the client begins with HTTP/2, some of which is there.
+    pub(crate) async fn is_http2(&mut self, exchange: &mut Exchange) -> bool {
+        let input = &mut exchange.up.input;
+        if !PREFACE.starts_with(&input.filled()[..input.len().min(PREFACE.len())]) {
+            return false;
+        }
+        self.watch.set_state(State::Busy);
+        self.watch
+            .set_deadline_in(self.thread.settings.head_timeout);
+        poll_fn(|context| {
+            loop {
+                if input.len() >= PREFACE.len() {
+                    return Poll::Ready(input.filled().starts_with(PREFACE));
+                }
+                match input.poll_fill(context, &mut self.stream, &self.thread.blocks) {
+                    Poll::Ready(Ok(Fill::Bytes)) if PREFACE.starts_with(input.filled()) => {}
+                    Poll::Ready(Ok(Fill::Bytes)) if input.len() >= PREFACE.len() => {}
+                    Poll::Pending if !self.watch.is_overdue() => return Poll::Pending,
+                    Poll::Ready(_) | Poll::Pending => return Poll::Ready(false),
+                }
+            }
+        })
+        .await
     }
 
     /// Reads a head, some of which is there.
@@ -302,6 +444,5 @@ impl<S: Stream> Drop for Client<S> {
             self.abort();
         }
         self.set_reading(false);
-        self.thread.connection_ends();
     }
 }

@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::sync::Notify;
-use traffic::Cell;
+use traffic::{Cell, ListenerKind};
 
 use crate::routing::Routing;
 
@@ -15,7 +16,7 @@ use crate::routing::Routing;
 #[derive(Debug)]
 pub(crate) enum Listening {
     /// Accept on this socket too.
-    Add(SocketAddr, OwnedFd),
+    Add((SocketAddr, ListenerKind), OwnedFd),
     /// Accept no more at this address.
     Remove(SocketAddr),
 }
@@ -41,6 +42,8 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     pub(crate) routing: Option<Arc<Routing>>,
+    /// What connections are secured with from now on; the inner `None`: nothing.
+    pub(crate) tls: Option<Option<Arc<ServerConfig>>>,
     pub(crate) listening: Vec<Listening>,
     pub(crate) cut: BTreeSet<Cell>,
     /// How long it is until an endpoint is cut.

@@ -1,6 +1,8 @@
 //! Answers that the proxy makes itself: marked as its own, and counted by reason.
 
-use http1::{ClientSide, ErrorPage, Framing, Method, Persist, ProxyError, Refusal, Version};
+use http1::{
+    ClientSide, ErrorPage, Framing, Method, Persist, ProxyError, Refusal, RequestHead, Version,
+};
 use model::Maintenance;
 use traffic::Rejected;
 
@@ -10,6 +12,18 @@ use crate::clock::{now_micros, wall_micros};
 use crate::exchange::Exchange;
 use crate::stream::Stream;
 use crate::visit::Visit;
+
+/// The port that URLs with `https` need not name.
+const HTTPS_PORT: u16 = 443;
+
+/// What the answer's form depends on.
+#[derive(Debug)]
+struct Shape<'a> {
+    version: Version,
+    method: Method,
+    request_id: Option<&'a [u8]>,
+    location: Option<Vec<u8>>,
+}
 
 /// What is said to the client.
 #[derive(Debug, Clone, Copy)]
@@ -62,22 +76,18 @@ impl<'a> Reply<'a> {
         }
     }
 
-    fn write(
-        &self,
-        (persist, request_id): (Persist, Option<&[u8]>),
-        (client, method): (Version, Method),
-        out: &mut Vec<u8>,
-    ) {
+    fn write(&self, persist: Persist, shape: &Shape<'_>, out: &mut Vec<u8>) {
         let error = ProxyError {
             status: self.status,
             reason: self.reason,
             message: self.message,
             page: self.page,
             retry_after_seconds: self.retry_after_seconds,
-            request_id,
+            request_id: shape.request_id,
+            location: shape.location.as_deref(),
             persist,
-            client,
-            method,
+            client: shape.version,
+            method: shape.method,
         };
         http1::write_error(&error, out);
     }
@@ -95,8 +105,13 @@ impl<S: Stream> Client<S> {
             ..Account::default()
         });
         exchange.down.begin();
-        let shape = (Version::Http11, Method::Get);
-        reply.write((Persist::Close, None), shape, &mut exchange.down.out);
+        let shape = Shape {
+            version: Version::Http11,
+            method: Method::Get,
+            request_id: None,
+            location: None,
+        };
+        reply.write(Persist::Close, &shape, &mut exchange.down.out);
         self.watch
             .set_deadline_in(self.thread.settings.head_timeout);
         if self.flush(exchange).await.is_ok() {
@@ -113,7 +128,7 @@ impl<S: Stream> Client<S> {
         let now = now_micros();
         self.thread.access.note(&Line {
             client: self.peer_text.as_bytes(),
-            protocol: "HTTP/1.1",
+            protocol: S::PROTOCOL.unwrap_or("HTTP/1.1"),
             account,
             arrived_micros: now,
             ended_micros: now,
@@ -135,16 +150,20 @@ impl<S: Stream> Client<S> {
         let side: &mut ClientSide = &mut visit.client_side;
         let wish = wish_after(rejected, self.thread.wish());
         let persist = side.begin_response(Framing::Length(1), wish);
-        let shape = (side.version(), exchange.request.method());
-        let id = visit.caller.request_id(&exchange.request);
         let account = &mut visit.account;
         account.status = rejected.status();
         account.reason = Some(rejected.name());
         account.termination.get_or_insert(termination(rejected));
+        let shape = Shape {
+            version: side.version(),
+            method: exchange.request.method(),
+            request_id: Some(visit.caller.request_id(&exchange.request)),
+            location: location(rejected, &exchange.request, visit.https_port),
+        };
         let reply = Reply::of(rejected)
             .after(visit.retry_after_seconds(rejected))
             .shown(visit.maintenance());
-        reply.write((persist, Some(id)), shape, &mut exchange.down.out);
+        reply.write(persist, &shape, &mut exchange.down.out);
         self.watch
             .set_deadline_in(self.thread.settings.head_timeout);
         match self.flush(exchange).await {
@@ -165,7 +184,9 @@ fn termination(rejected: Rejected) -> Termination {
         | Rejected::ClientConnections
         | Rejected::BodyTooLarge
         | Rejected::Overload
-        | Rejected::Maintenance => Termination(By::Proxy, Stage::Route),
+        | Rejected::Maintenance
+        | Rejected::Misdirected
+        | Rejected::Redirected => Termination(By::Proxy, Stage::Route),
         Rejected::BadRequest | Rejected::HeadTimeout => Termination(By::Client, Stage::Head),
         Rejected::BodyTimeout => Termination(By::Client, Stage::Request),
         Rejected::NoEndpoint | Rejected::Paused => Termination(By::Proxy, Stage::Queue),
@@ -195,6 +216,26 @@ fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
         | Rejected::BadResponse
         | Rejected::Timeout
         | Rejected::Paused
-        | Rejected::Maintenance => wish,
+        | Rejected::Maintenance
+        | Rejected::Misdirected
+        | Rejected::Redirected => wish,
     }
+}
+
+/// The same URL over TLS, for a request that is to be sent there.
+fn location(rejected: Rejected, request: &RequestHead, port: u16) -> Option<Vec<u8>> {
+    if rejected != Rejected::Redirected {
+        return None;
+    }
+    let mut url = b"https://".to_vec();
+    url.extend_from_slice(request.hostname()?);
+    if port != HTTPS_PORT {
+        url.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    url.extend_from_slice(request.path());
+    if let Some(query) = request.query() {
+        url.push(b'?');
+        url.extend_from_slice(query);
+    }
+    Some(url)
 }

@@ -307,14 +307,22 @@ impl<S: Stream> Relay<'_, S> {
         let towards = framing.towards(side.version());
         let persist = side.begin_response(towards, self.client.thread.wish());
         let cookie = self.visit.new_cookie.map(|cookie| cookie.set_cookie());
-        let extra = cookie
-            .as_ref()
-            .map(|cookie| [("set-cookie", cookie.as_bytes())]);
+        let hsts = self.visit.hsts.filter(|_| self.client.is_secured());
+        let hsts = hsts.map(|span| format!("max-age={}", span.as_secs()));
+        let mut extra = [("", &b""[..]); 2];
+        let mut extras = 0;
+        let set_cookie = cookie.as_ref().map(|text| ("set-cookie", text.as_bytes()));
+        let hsts = hsts.as_ref();
+        let hsts = hsts.map(|text| ("strict-transport-security", text.as_bytes()));
+        for one in [set_cookie, hsts].into_iter().flatten() {
+            extra[extras] = one;
+            extras += 1;
+        }
         let rewrite = RewriteResponse {
             client: side.version(),
             method: self.request.method(),
             persist,
-            extra: extra.as_ref().map_or(&[], |extra| extra),
+            extra: &extra[..extras],
             replace: &[(REQUEST_ID, self.visit.caller.request_id(self.request))],
         };
         http1::write_response(self.response, &rewrite, &mut self.down.out);

@@ -1,9 +1,11 @@
 //! A published table with what is worked out from it once.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::{PAUSE_MAX, Revision};
-use traffic::{Cell, Index, ServiceTable, Table};
+use traffic::{Cell, Index, ListenerKind, ServiceTable, Table};
 
 use crate::clock::{micros, now_micros};
 
@@ -12,6 +14,8 @@ use crate::clock::{micros, now_micros};
 pub(crate) struct Routing {
     pub(crate) table: Arc<Table>,
     pub(crate) index: Index,
+    kinds: BTreeMap<SocketAddr, ListenerKind>,
+    https_port: Option<u16>,
     /// In order.
     cells: Vec<Cell>,
     /// When it came.
@@ -27,12 +31,28 @@ impl Routing {
         let endpoints = releases.flat_map(|release| &release.endpoints);
         let mut cells: Vec<Cell> = endpoints.map(|endpoint| endpoint.cell).collect();
         cells.sort_unstable();
+        let kinds = table.listeners.iter();
+        let kinds = kinds.map(|listener| (listener.address, listener.kind));
+        let kinds: BTreeMap<_, _> = kinds.collect();
+        let https = kinds.iter().find(|(_, kind)| **kind == ListenerKind::Https);
         Self {
+            https_port: https.map(|(address, _)| address.port()),
+            kinds,
             index: Index::new(table),
             table: Arc::clone(table),
             cells,
             made_micros: now_micros(),
         }
+    }
+
+    /// What a listener is for; `None` if the table has none there.
+    pub(crate) fn kind(&self, address: SocketAddr) -> Option<ListenerKind> {
+        self.kinds.get(&address).copied()
+    }
+
+    /// The port of the first HTTPS listener.
+    pub(crate) fn https_port(&self) -> Option<u16> {
+        self.https_port
     }
 
     pub(crate) fn revision(&self) -> Revision {

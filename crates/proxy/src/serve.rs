@@ -11,6 +11,7 @@ use crate::attempt::answer;
 use crate::client::{After, Client, Head};
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
+use crate::http2;
 use crate::reject::Reply;
 use crate::room::Told;
 use crate::stream::Stream;
@@ -26,6 +27,13 @@ pub(crate) async fn serve<S: Stream>(mut client: Client<S>) {
     .await;
     let mut state = State::Fresh;
     while let Some(mut exchange) = client.first_bytes(state).await {
+        if state == State::Fresh && client.is_http2(&mut exchange).await {
+            let read = exchange.up.input.filled().to_vec();
+            client.set_reading(false);
+            client.thread.give_back_exchange(exchange);
+            // Apart, so that connections that never need it do not have its size.
+            return Box::pin(http2::serve(client, read)).await;
+        }
         state = State::Idle;
         let goes_on = serve_requests(&mut client, &mut exchange).await;
         client.set_reading(false);
@@ -45,7 +53,9 @@ async fn serve_requests<S: Stream>(client: &mut Client<S>, exchange: &mut Exchan
             After::Answered(Next::Request) if exchange.up.input.is_empty() => return true,
             After::Answered(Next::Request) => {}
             After::Answered(Next::Close | Next::Discard | Next::Tunnel) => {
-                if !client.is_heard_out(exchange) {
+                if client.is_heard_out(exchange) {
+                    client.goodbye().await;
+                } else {
                     client.linger(exchange).await;
                 }
                 return false;
@@ -89,6 +99,26 @@ async fn serve_request<S: Stream>(client: &mut Client<S>, exchange: &mut Exchang
         }
         other => other,
     }
+}
+
+/// Serves a stream: one request.
+pub(crate) async fn serve_stream<S: Stream>(mut client: Client<S>) -> After {
+    client.watch.set_state(State::Busy);
+    poll_fn(|context| {
+        client.watch.wake_me(context);
+        Poll::Ready(())
+    })
+    .await;
+    let mut exchange = client.thread.take_exchange();
+    client.set_reading(true);
+    exchange.begin();
+    let after = serve_request(&mut client, &mut exchange).await;
+    client.set_reading(false);
+    if after == After::Abort {
+        client.abort();
+    }
+    client.thread.give_back_exchange(exchange);
+    after
 }
 
 /// Answers a connection that is not served, unless there are too many of them, and closes it.

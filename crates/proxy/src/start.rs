@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ledger::Writer;
-use traffic::{Cell, Table};
+use tls::Tickets;
+use traffic::{Cell, ListenerKind, Table};
 
 use crate::access::{self, AccessPlace};
 use crate::crowds::Crowds;
+use crate::keeper::{Keeper, LOOK};
 use crate::orders::{Ending, Listening, OrderBox, Orders};
 use crate::room::Room;
 use crate::routing::Routing;
@@ -80,6 +83,9 @@ pub enum StartError {
 pub struct Proxy {
     threads: Vec<Running>,
     access: Option<access::Writer>,
+    keeper: Arc<Keeper>,
+    /// The thread that looks at certificates ends with this.
+    _looking: Sender<()>,
 }
 
 #[derive(Debug)]
@@ -90,38 +96,47 @@ struct Running {
 
 impl Proxy {
     /// Starts one thread for each setup. They accept at once and let requests wait for the
-    /// first table.
+    /// first table. Clients resume their TLS sessions by `tickets`.
     ///
     /// # Errors
     ///
     /// [`StartError`] when a thread or its runtime cannot be made; those already started end.
-    pub fn start(setups: Vec<ThreadSetup>, settings: Settings) -> Result<Self, StartError> {
+    pub fn start(
+        setups: Vec<ThreadSetup>,
+        settings: Settings,
+        tickets: Tickets,
+    ) -> Result<Self, StartError> {
         let room = Room::new(&settings, setups.len());
-        let mut proxy = Self {
-            threads: Vec::new(),
-            access: settings
-                .access
-                .clone()
-                .map(access::Writer::start)
-                .transpose()?,
-        };
+        let access = settings
+            .access
+            .clone()
+            .map(access::Writer::start)
+            .transpose()?;
         let crowds = Arc::new(Crowds::default());
+        let mut threads = Vec::new();
         for (number, setup) in setups.into_iter().enumerate() {
             let orders = Arc::new(OrderBox::default());
             let given = Given {
                 settings: settings.clone(),
                 room,
                 crowds: Arc::clone(&crowds),
-                access: proxy
-                    .access
+                access: access
                     .as_ref()
                     .map(access::Writer::access)
                     .unwrap_or_default(),
             };
             let handle = thread::spawn(number, setup, given, Arc::clone(&orders))?;
-            proxy.threads.push(Running { orders, handle });
+            threads.push(Running { orders, handle });
         }
-        Ok(proxy)
+        let keeper = Arc::new(Keeper::new(tickets));
+        let orders = threads.iter().map(|running: &Running| &running.orders);
+        let looking = look(Arc::clone(&keeper), orders.map(Arc::clone).collect())?;
+        Ok(Self {
+            threads,
+            access,
+            keeper,
+            _looking: looking,
+        })
     }
 
     /// How many threads there are.
@@ -134,15 +149,19 @@ impl Proxy {
     /// the ledger; one with a smaller revision than the present one is ignored.
     pub fn publish(&self, table: &Arc<Table>) {
         let routing = Arc::new(Routing::new(table));
-        self.order(|orders| orders.routing = Some(Arc::clone(&routing)));
+        let tls = self.keeper.follow(&table.certificates);
+        self.order(|orders| {
+            orders.tls = Some(tls.clone());
+            orders.routing = Some(Arc::clone(&routing));
+        });
     }
 
     /// Adds a listening socket to one thread.
-    pub fn listen(&self, thread: usize, address: SocketAddr, socket: OwnedFd) {
+    pub fn listen(&self, thread: usize, listener: (SocketAddr, ListenerKind), socket: OwnedFd) {
         if let Some(running) = self.threads.get(thread) {
             running
                 .orders
-                .change(|orders| orders.listening.push(Listening::Add(address, socket)));
+                .change(|orders| orders.listening.push(Listening::Add(listener, socket)));
         }
     }
 
@@ -211,4 +230,22 @@ impl Proxy {
             .iter()
             .for_each(|running| running.orders.change(&mut change));
     }
+}
+
+/// Looks at the files of certificates until the proxy is gone, away from its threads.
+fn look(keeper: Arc<Keeper>, threads: Vec<Arc<OrderBox>>) -> std::io::Result<Sender<()>> {
+    let (proxy, gone) = channel::<()>();
+    let thread = std::thread::Builder::new().name("certificates".to_owned());
+    thread.spawn(move || {
+        while gone.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            let Some(config) = keeper.look() else {
+                continue;
+            };
+            tracing::info!("certificates have changed and are served from now on");
+            for orders in &threads {
+                orders.change(|orders| orders.tls = Some(Some(Arc::clone(&config))));
+            }
+        }
+    })?;
+    Ok(proxy)
 }

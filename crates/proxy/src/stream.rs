@@ -10,6 +10,9 @@ use tokio::net::TcpStream;
 /// Bytes from and to a client. Everything that serves requests is written for any of them and
 /// compiled for each, so that a plain socket pays nothing for the others.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// The protocol spoken, where it is not the one that a request's head names.
+    const PROTOCOL: Option<&'static str> = None;
+
     /// Ready once a read would bring bytes, the end or an error.
     fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
@@ -22,6 +25,9 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     fn is_broken(&self) -> bool {
         false
     }
+
+    /// Says that no more will be written, where the closing of the socket alone does not.
+    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
     /// True if the other side has ended, though not all that it sent was read.
     fn is_hung_up(&self) -> bool {
@@ -49,6 +55,10 @@ impl Stream for TcpStream {
         let mut asked = [PollFd::new(self, PollFlags::RDHUP)];
         let told = rustix::event::poll(&mut asked, Some(&Timespec::default()));
         told.is_ok() && !asked[0].revents().is_empty()
+    }
+
+    fn poll_goodbye(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 
     fn abort(&mut self) {

@@ -11,8 +11,10 @@ use std::thread::JoinHandle;
 
 use http1::Persist;
 use ledger::Writer;
+use rustls::ServerConfig;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
+use traffic::ListenerKind;
 
 use crate::accept::Listeners;
 use crate::access::Access;
@@ -68,6 +70,7 @@ pub(crate) struct Thread {
     )]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     routing: RefCell<Arc<Routing>>,
+    tls: RefCell<Option<Arc<ServerConfig>>>,
     /// How many tables were applied.
     applied: Local<u64>,
     ending: Local<Ending>,
@@ -93,6 +96,7 @@ impl Thread {
             arrivals: Local::new(0),
             exchanges: RefCell::default(),
             routing: RefCell::default(),
+            tls: RefCell::default(),
             applied: Local::new(0),
             ending: Local::default(),
             random: Local::new(RandomState::new().build_hasher().finish()),
@@ -102,6 +106,11 @@ impl Thread {
     /// Looks at the table in force.
     pub(crate) fn with_routing<T>(&self, look: impl FnOnce(&Routing) -> T) -> T {
         look(&self.routing.borrow())
+    }
+
+    /// What connections are secured with at the moment.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.borrow().clone()
     }
 
     /// How many tables were applied so far.
@@ -206,8 +215,8 @@ impl Thread {
         if ending > self.ending.get() {
             self.ending.set(ending);
             self.ended.notify_one();
-            self.watches
-                .wake(|state| matches!(state, State::Fresh | State::Idle));
+            // Also those with requests: some tell their clients at once.
+            self.watches.wake(|_| true);
         }
     }
 
@@ -263,7 +272,7 @@ async fn follow(thread: &Rc<Thread>, sockets: Vec<(SocketAddr, OwnedFd)>, orders
     let ticking = tokio::task::spawn_local(ticking);
     let mut listeners = Listeners::new(Rc::clone(thread));
     for (address, socket) in sockets {
-        listeners.add(address, socket);
+        listeners.add((address, ListenerKind::Http), socket);
     }
     while !thread.is_over() {
         tokio::select! {
@@ -283,6 +292,10 @@ fn obey(thread: &Thread, listeners: &mut Listeners, orders: Orders) {
             Listening::Add(address, socket) => listeners.add(address, socket),
             Listening::Remove(address) => listeners.remove(address),
         }
+    }
+    if let Some(config) = orders.tls {
+        *thread.tls.borrow_mut() = config;
+        thread.watches.wake(|state| state == State::Waiting);
     }
     if let Some(routing) = orders.routing {
         thread.apply(routing);

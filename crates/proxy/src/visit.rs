@@ -4,15 +4,16 @@ mod closed;
 mod held;
 
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http1::{ClientSide, Framing, Method, RequestHead, Version};
 use model::{Affinity, Maintenance, ProxyLimits, ReleaseId, Revision};
 use traffic::{
     ATTEMPTS_MAX, Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, CookieId, FailedAttempt,
-    Progress, Rejected, ServiceTable,
+    ListenerKind, Progress, Rejected, ServiceTable,
 };
 
 use crate::access::{Account, By, Line, Stage, Termination};
@@ -43,6 +44,10 @@ pub(crate) struct Visit {
     pub(crate) service: Option<Cell>,
     /// What the access log will say.
     pub(crate) account: Account,
+    /// How long browsers are told to use nothing but HTTPS.
+    pub(crate) hsts: Option<Duration>,
+    /// The port that a redirected request is sent to.
+    pub(crate) https_port: u16,
     cookie: Option<CookieId>,
     kept: Option<ReleaseId>,
     attempts: u8,
@@ -101,6 +106,8 @@ impl Visit {
             new_cookie: None,
             service: None,
             account: Account::default(),
+            hsts: None,
+            https_port: 0,
             cookie: None,
             kept: None,
             attempts: 0,
@@ -146,11 +153,17 @@ impl Visit {
         let thread = &client.thread;
         thread.with_routing(|routing| {
             let host = request.hostname().unwrap_or_default();
+            if client.is_misdirected(host) {
+                return Admission::Never(Rejected::Misdirected);
+            }
             let address = client.entrance.address;
             let Some(route) = routing.index.route(address, host, request.path()) else {
                 return routing.without_route();
             };
             let service = &routing.table.services[route.service];
+            if service.https.redirect && self.is_to_be_redirected(routing, address) {
+                return Admission::Never(Rejected::Redirected);
+            }
             self.meet(thread, service, request);
             if self.is_too_large(request) {
                 return Admission::Never(Rejected::BodyTooLarge);
@@ -187,6 +200,16 @@ impl Visit {
         })
     }
 
+    /// True for a request from outside in the clear, if there is a listener that it can be
+    /// sent to.
+    fn is_to_be_redirected(&mut self, routing: &Routing, address: SocketAddr) -> bool {
+        let Some(port) = routing.https_port() else {
+            return false;
+        };
+        self.https_port = port;
+        routing.kind(address) == Some(ListenerKind::Http)
+    }
+
     fn note_choice(&mut self, thread: &Thread, choice: &Choice<'_>) {
         self.attempts += 1;
         self.kept = Some(choice.release);
@@ -209,6 +232,7 @@ impl Visit {
         }
         self.service = Some(service.cell);
         self.limits = service.limits.clone();
+        self.hsts = service.https.hsts;
         thread.writer.request(service.cell);
         if service.affinity == Some(Affinity::Cookie) {
             self.cookie = request.cookie(COOKIE).and_then(CookieId::read);
@@ -252,10 +276,10 @@ impl Visit {
                 method: Some(request.method_name()),
                 path: request.path(),
                 query: request.query(),
-                protocol: match request.version() {
+                protocol: S::PROTOCOL.unwrap_or(match request.version() {
                     Version::Http10 => "HTTP/1.0",
                     Version::Http11 => "HTTP/1.1",
-                },
+                }),
                 service: service.map(|service| service.name.as_str()),
                 attempts: self.attempts,
                 account: self.account,

@@ -259,6 +259,11 @@ impl Watch {
         entry.waker = Some(context.waker().clone());
     }
 
+    /// Has the connection looked at once more, now.
+    pub(crate) fn wake_now(&self) {
+        self.watches.lists.borrow().entries[self.at].wake();
+    }
+
     /// Has the connection woken at each tick from here on: it waits for what nobody tells.
     pub(crate) fn wake_each_tick(&self) {
         self.watches.lists.borrow_mut().ticked.push(self.at);

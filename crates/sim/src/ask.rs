@@ -82,6 +82,7 @@ impl World<'_> {
         let services = services.collect();
         Deploy {
             http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_080),
+            https: None,
             ports: (20_000, 20_039),
             peers: Peers::default(),
             access_log: None,

@@ -129,6 +129,7 @@ pub(crate) fn draft(rng: &mut Rng, service: &ServiceSetup) -> Draft {
             reach: model::Reach::Public,
             after: service.after.clone(),
             lockstep: service.lockstep,
+            https: model::HttpsPolicy::default(),
             limits: ProxyLimits::default(),
             rollout: rollout(rng, service),
         },

@@ -20,6 +20,6 @@ pub use index::{Index, RouteMatch};
 pub use outcome::{Effect, Outcome, Phase, Rejected};
 pub use repeat::{ATTEMPTS_MAX, BodyHeld, FailedAttempt, Progress};
 pub use table::{
-    AudienceRule, Candidate, Cell, Endpoint, HostPattern, Listener, Paused, Route, ServiceClosed,
-    ServiceTable, Table,
+    AudienceRule, Candidate, Cell, Endpoint, HostPattern, Listener, ListenerKind, Paused, Route,
+    ServiceClosed, ServiceTable, Table,
 };

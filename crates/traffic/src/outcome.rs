@@ -207,11 +207,15 @@ pub enum Rejected {
     Paused,
     /// The service is closed for maintenance.
     Maintenance,
+    /// The connection was made for another host.
+    Misdirected,
+    /// It is to come over TLS instead.
+    Redirected,
 }
 
 impl Rejected {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 18;
     /// All of them, in the order of their indices.
     pub const ALL: [Self; Self::COUNT] = [
         Self::NoRoute,
@@ -230,6 +234,8 @@ impl Rejected {
         Self::Cut,
         Self::Paused,
         Self::Maintenance,
+        Self::Misdirected,
+        Self::Redirected,
     ];
 
     /// Its index, below [`Rejected::COUNT`].
@@ -258,6 +264,8 @@ impl Rejected {
             Self::BadResponse => "bad_response",
             Self::Timeout => "timeout",
             Self::Cut => "cut",
+            Self::Misdirected => "misdirected",
+            Self::Redirected => "redirected",
         }
     }
 
@@ -277,6 +285,8 @@ impl Rejected {
             | Self::Maintenance => 503,
             Self::Connect | Self::NoResponse | Self::BadResponse | Self::Cut => 502,
             Self::Timeout => 504,
+            Self::Misdirected => 421,
+            Self::Redirected => 308,
         }
     }
 
@@ -300,6 +310,8 @@ impl Rejected {
             Self::BadResponse => "the instance's response is malformed",
             Self::Timeout => "the instance did not answer in time",
             Self::Cut => "the instance was stopped before it answered",
+            Self::Misdirected => "the connection was made for another host",
+            Self::Redirected => "this is served over https",
         }
     }
 
@@ -322,7 +334,9 @@ impl Rejected {
             | Self::NoResponse
             | Self::BadResponse
             | Self::Timeout
-            | Self::Cut => None,
+            | Self::Cut
+            | Self::Misdirected
+            | Self::Redirected => None,
         }
     }
 }

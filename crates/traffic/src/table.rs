@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use model::{
-    AccessLog, Affinity, InstanceId, Maintenance, Peers, ProxyLimits, ReleaseId, Revision,
-    RolloutId, ServiceName, Share, Time,
+    AccessLog, Affinity, CertificateFiles, HttpsPolicy, InstanceId, Maintenance, Peers,
+    ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct Table {
     pub access_log: Option<AccessLog>,
     /// The services, in the order of their names.
     pub services: Vec<ServiceTable>,
+    /// What HTTPS listeners identify themselves with, the first for clients that name no host.
+    #[serde(default)]
+    pub certificates: Vec<CertificateFiles>,
 }
 
 /// An address that requests arrive at.
@@ -30,8 +33,24 @@ pub struct Table {
 pub struct Listener {
     /// The address.
     pub address: SocketAddr,
+    /// Who speaks there, and how.
+    #[serde(default)]
+    pub kind: ListenerKind,
     /// Its routes; the most specific that matches is taken.
     pub routes: Vec<Route>,
+}
+
+/// Who speaks at a listener, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenerKind {
+    /// Anybody, in the clear.
+    #[default]
+    Http,
+    /// Anybody, over TLS.
+    Https,
+    /// Other services on this machine, in the clear.
+    Internal,
 }
 
 /// Host and path that lead to a service.
@@ -82,6 +101,9 @@ pub struct ServiceTable {
     pub audiences: Vec<AudienceRule>,
     /// Bounds.
     pub limits: ProxyLimits,
+    /// What HTTPS means for it.
+    #[serde(default)]
+    pub https: HttpsPolicy,
     /// While it lasts, new requests are held.
     #[serde(default)]
     pub paused: Option<Paused>,

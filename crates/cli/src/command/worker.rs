@@ -22,8 +22,9 @@ use runtime::process::ProcessDriver;
 use rustix::process::DumpableBehavior;
 use supervisor::UpgradeOutcome;
 use supervisor::client::Client;
+use tls::Tickets;
 use tokio::task::JoinHandle;
-use traffic::{Cell, Table};
+use traffic::{Cell, ListenerKind, Table};
 
 use crate::args::{Common, Worker};
 use crate::exit::{Exit, Trouble};
@@ -68,8 +69,10 @@ pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
         }),
         ..Settings::default()
     };
-    let proxy =
-        Proxy::start(setups, settings).map_err(|error| failed("the proxy cannot start")(&error))?;
+    let tickets = Tickets::open(&state.join("tickets"))
+        .map_err(|error| failed("the kernel gives no random bytes")(&error))?;
+    let proxy = Proxy::start(setups, settings, tickets)
+        .map_err(|error| failed("the proxy cannot start")(&error))?;
     let proxy = Arc::new(proxy);
     let served = runtime.block_on(serve(&state, &client, ledger, &proxy));
     // Tasks hold the other references.
@@ -289,10 +292,11 @@ fn gets_traffic(service: &ServiceStatus) -> bool {
 struct Publishing(Arc<Proxy>);
 
 impl Publisher for Publishing {
-    fn bind(&mut self, address: SocketAddr, listeners: Vec<OwnedFd>) {
+    fn bind(&mut self, address: SocketAddr, kind: ListenerKind, listeners: Vec<OwnedFd>) {
         for (thread, socket) in listeners.into_iter().enumerate() {
             // A service manager may have made more sockets than there are threads.
-            self.0.listen(thread % self.0.threads(), address, socket);
+            let thread = thread % self.0.threads();
+            self.0.listen(thread, (address, kind), socket);
         }
     }
 

@@ -40,6 +40,9 @@ pub(crate) fn text(answer: &StatusAnswer) -> String {
     if let Some(upgrade) = &server.upgrade {
         upgrading(upgrade, &mut out);
     }
+    if let Some(https) = &server.https {
+        let _ = write!(out, "\nalso https://{https}");
+    }
     if let Some(error) = &answer.engine.journal_error {
         let _ = write!(out, "\nthe journal cannot be written: {error}");
     }

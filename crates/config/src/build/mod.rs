@@ -5,6 +5,7 @@
 
 mod command;
 mod health;
+mod https;
 mod order;
 mod port;
 mod rollout;
@@ -28,6 +29,7 @@ pub(crate) fn project(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Proj
     route::check(services, mistakes);
     let server_table: &Table = table.value("server");
     port::check(server_table, services, mistakes);
+    https::check(server_table, services, mistakes);
     let urls = urls(services);
     let mut built = BTreeMap::new();
     for (name, table) in services {
@@ -35,17 +37,19 @@ pub(crate) fn project(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Proj
             built.insert(name.clone(), service);
         }
     }
+    let server = server(server_table, mistakes);
     let name: Option<ServiceName> = table.get("project");
     Some(Project {
         name: name?.as_str().to_owned(),
-        server: server(server_table),
+        server,
         services: built,
     })
 }
 
-fn server(table: &Table) -> ServerConfig {
+fn server(table: &Table, mistakes: &mut Mistakes<'_>) -> ServerConfig {
     ServerConfig {
         http: table.value("http"),
+        https: https::build(table, mistakes),
         keep_releases: number(table, "keep_releases"),
         ports: table.value("ports"),
         peers: Peers {

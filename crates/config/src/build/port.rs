@@ -78,8 +78,11 @@ fn check_enough(server: &Table, services: &[(ServiceName, Table)], mistakes: &mu
 fn check_server(server: &Table, (port, span): (u16, &Span), mistakes: &mut Mistakes<'_>) {
     let http: SocketAddr = server.value("http");
     let (begin, end): (u16, u16) = server.value("ports");
+    let https: Option<SocketAddr> = server.get("https");
     let clash = if http.port() == port && server.is_sound("http") {
         Some(("the server itself listens on", "http"))
+    } else if https.is_some_and(|https| https.port() == port) {
+        Some(("the server itself listens on", "https"))
     } else if (begin..=end).contains(&port) && server.is_sound("ports") {
         Some(("is one of those that are assigned:", "ports"))
     } else {
@@ -87,7 +90,7 @@ fn check_server(server: &Table, (port, span): (u16, &Span), mistakes: &mut Mista
     };
     if let Some((what, key)) = clash {
         let message = match key {
-            "http" => format!("{what} port {port}"),
+            "http" | "https" => format!("{what} port {port}"),
             _ => format!("port {port} {what} {begin}-{end}"),
         };
         let mut mistake = Mistake::new(span.clone(), message).hint("choose another port");

@@ -7,7 +7,7 @@ use model::{
 };
 
 use super::command::{Env, Given, argv};
-use super::{health, number, rollout};
+use super::{health, https, number, rollout};
 use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::{Item, Pair, Table, Value};
 
@@ -47,6 +47,7 @@ pub(super) fn build(
             after: after(table),
             lockstep: table.value("lockstep"),
             limits: proxy_limits(table.value("proxy")),
+            https: https::policy(table.value("https")),
             rollout: rollout?,
         },
     })

@@ -1,5 +1,6 @@
 //! What a configuration may hold: one table per section, the only place that names its keys.
 
+mod https;
 mod project;
 mod rollout;
 mod service;
@@ -182,11 +183,14 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("the top of the file", &PROJECT),
     ("[server]", &project::SERVER),
     ("access_log", &project::ACCESS_LOG),
+    ("tls", &https::TLS),
+    ("a certificate", &https::CERTIFICATE),
     ("[service.NAME]", &SERVICE),
     ("health", &service::HEALTH),
     ("stop", &service::STOP),
     ("limits", &service::LIMITS),
     ("proxy", &service::PROXY),
+    ("https", &https::HTTPS),
     ("[service.NAME.rollout]", &ROLLOUT),
     ("a step", &rollout::STEP),
     ("a check", &rollout::CHECK),

@@ -1,5 +1,6 @@
 //! The top of the file and `[server]`.
 
+use super::https::TLS;
 use super::{Field, Kind, SERVICE, Section};
 use crate::form::{ADDRESS, NETWORK, PORTS, SERVICE_NAME, SHARE, SIZE};
 
@@ -36,6 +37,20 @@ pub(crate) const SERVER: Section = Section {
             "Address on which requests are accepted.",
         )
         .default("\"127.0.0.1:8080\""),
+        Field::new(
+            "https",
+            Kind::Text(&ADDRESS),
+            "Address on which requests over TLS are accepted.",
+        )
+        .optional("no TLS")
+        .needs("tls"),
+        Field::new(
+            "tls",
+            Kind::Table(&TLS),
+            "What the HTTPS listener identifies itself with.",
+        )
+        .optional("no certificates")
+        .needs("https"),
         Field::new(
             "keep_releases",
             Kind::Whole { min: 1, max: 1_000 },

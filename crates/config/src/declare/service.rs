@@ -1,5 +1,6 @@
 //! `[service.NAME]` and the tables within it, save the rollout.
 
+use super::https::HTTPS;
 use super::{Field, Kind, ROLLOUT, Section};
 use crate::form::{
     DURATION, HOST, HTTP_PATH, PATH, SECRET_NAME, SERVICE_NAME, SIGNAL, SIZE, SPAN_OF_TIME, TEXT,
@@ -106,6 +107,13 @@ pub(crate) const SERVICE: Section = Section {
             "proxy",
             Kind::Table(&PROXY),
             "Bounds that the proxy puts on requests.",
+        )
+        .default("{}")
+        .traffic(),
+        Field::new(
+            "https",
+            Kind::Table(&HTTPS),
+            "What HTTPS means for this service.",
         )
         .default("{}")
         .traffic(),

@@ -6,6 +6,7 @@ mod choice;
 mod command;
 mod duration;
 mod name;
+mod path;
 mod route;
 
 pub(crate) use address::{ADDRESS, NETWORK, PORTS};
@@ -16,6 +17,7 @@ pub(crate) use duration::{BOUND, DURATION, SPAN_OF_TIME};
 pub(crate) use name::{
     COOKIE_NAME, HEADER_NAME, MATCH_VALUE, SECRET_NAME, SERVICE_NAME, TEXT, VARIABLE_NAME,
 };
+pub(crate) use path::ABSOLUTE_PATH;
 pub(crate) use route::{HOST, HTTP_PATH, PATH, PREVIEW_HOST};
 
 use crate::diagnostic::did_you_mean;

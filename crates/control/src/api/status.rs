@@ -35,6 +35,9 @@ pub struct ServerView {
     pub generation: u64,
     /// The address of the HTTP listener; absent before the first deploy.
     pub http: Option<String>,
+    /// The address of the HTTPS listener, if there is one.
+    #[serde(default)]
+    pub https: Option<String>,
     /// `serving`, `terminating` or `supervisor_lost`.
     pub state: String,
     /// The version of the supervisor's binary.

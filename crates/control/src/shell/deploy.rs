@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::{
-    Command, Deploy, DeployService, Port, Project, Release, ReleaseId, RolloutId, Service,
-    ServiceName,
+    Command, Deploy, DeployService, Https, Port, Project, Release, ReleaseId, RolloutId,
+    ServerConfig, Service, ServiceName,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use traffic::ListenerKind;
 
 use super::Shell;
 use super::answers::{Answer, store_failed};
@@ -22,6 +23,8 @@ use crate::store::Remembered;
 pub(super) struct Accepted {
     pub(super) project: String,
     pub(super) http: SocketAddr,
+    #[serde(default)]
+    pub(super) https: Option<Https>,
     pub(super) keep_releases: u32,
     #[serde(default)]
     pub(super) ports: Option<(u16, u16)>,
@@ -110,8 +113,7 @@ impl Shell {
         let wanted = self.wanted(request)?;
         self.check_wanted(request, &wanted)?;
         let project = &request.project;
-        self.listen(project.server.http)
-            .map_err(|error| not_bound(project, &error))?;
+        self.listen_for(&project.server)?;
         let mut releases = wanted.releases;
         for release in releases.values_mut() {
             release.label = request.label.clone().or(release.label.take());
@@ -135,6 +137,7 @@ impl Shell {
         };
         let deploy = Deploy {
             http: project.server.http,
+            https: project.server.https.clone(),
             ports: project.server.ports,
             peers: project.server.peers.clone(),
             access_log: project.server.access_log,
@@ -165,6 +168,17 @@ impl Shell {
             service.stopped && wanted.is_some() && service.active == wanted
         });
         stopped.map(|service| service.name).collect()
+    }
+
+    /// Listens where the file says, before any table does.
+    fn listen_for(&mut self, server: &ServerConfig) -> Result<(), Failure> {
+        self.listen(server.http, ListenerKind::Http)
+            .map_err(|error| not_bound("http", server.http, &error))?;
+        if let Some(https) = &server.https {
+            self.listen(https.address, ListenerKind::Https)
+                .map_err(|error| not_bound("https", https.address, &error))?;
+        }
+        Ok(())
     }
 
     fn internal(
@@ -211,10 +225,11 @@ impl Shell {
         let accepted = Accepted {
             project: project.name.clone(),
             http: project.server.http,
+            https: project.server.https.clone(),
             keep_releases: project.server.keep_releases,
             ports: Some(project.server.ports),
         };
-        let text = serde_json::to_string(&accepted).expect("texts and numbers");
+        let text = serde_json::to_string(&accepted).expect("an accepted deploy has text keys only");
         if self.store.meta(ACCEPTED).ok().flatten().as_ref() == Some(&text) {
             return Ok(());
         }
@@ -334,9 +349,10 @@ impl Intake {
     }
 }
 
-fn not_bound(project: &Project, error: &str) -> Failure {
-    let text = format!("cannot listen on {}", project.server.http);
-    Failure::new(Code::Invalid, text)
+fn not_bound(key: &str, address: SocketAddr, error: &str) -> Failure {
+    Failure::new(Code::Invalid, format!("cannot listen on {address}"))
         .with_cause(error)
-        .with_hint("end what has the address, or set another `http` under [server]")
+        .with_hint(format!(
+            "end what has the address, or set another `{key}` under [server]"
+        ))
 }

@@ -1,9 +1,11 @@
 //! What is well with the server, and what could be better.
 
+use model::CertificateFiles;
 use runtime::Enforcement;
 
 use super::Shell;
 use crate::api::{DoctorFact, DoctorFacts, FactLevel, VERSION};
+use crate::clock::wall_ms;
 
 /// Less free space than this is worth a warning.
 const FREE_WARNING: u64 = 512 * 1024 * 1024;
@@ -11,6 +13,9 @@ const FREE_WARNING: u64 = 512 * 1024 * 1024;
 /// What gives a server the controllers that it lacks.
 pub(super) const LIMITS_FIX: &str = "run the server in a cgroup of its own with the controllers \
     cpu and pids: `Delegate=yes` in its systemd unit, or `systemd-run --scope -p Delegate=yes`";
+
+/// A certificate that ends sooner is worth a warning.
+const EXPIRY_WARNING_DAYS: i64 = 14;
 
 fn fact(name: &str, level: FactLevel, seen: impl Into<String>, fix: Option<&str>) -> DoctorFact {
     DoctorFact {
@@ -21,9 +26,38 @@ fn fact(name: &str, level: FactLevel, seen: impl Into<String>, fix: Option<&str>
     }
 }
 
+fn certificate_fact(files: &CertificateFiles) -> DoctorFact {
+    let renew = "renew it: the new file is served a few seconds after it is there";
+    let loaded = match tls::load(files) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let fix = "mend the file: until then the last one that could be read is served";
+            return fact(
+                "certificate",
+                FactLevel::Bad,
+                crate::chain(&error),
+                Some(fix),
+            );
+        }
+    };
+    let days = loaded.expires.saturating_sub(wall_ms() / 1_000) / 86_400;
+    let (level, fix) = match days {
+        ..0 => (FactLevel::Bad, Some(renew)),
+        0..EXPIRY_WARNING_DAYS => (FactLevel::Warning, Some(renew)),
+        EXPIRY_WARNING_DAYS.. => (FactLevel::Good, None),
+    };
+    let names = loaded.names.join(", ");
+    let seen = if loaded.expires < wall_ms() / 1_000 {
+        format!("{} ({names}) has ended", files.cert)
+    } else {
+        format!("{} ({names}) ends in {days} days", files.cert)
+    };
+    fact("certificate", level, seen, fix)
+}
+
 impl Shell {
     pub(crate) fn doctor(&self) -> DoctorFacts {
-        let facts = vec![
+        let mut facts = vec![
             self.journal_fact(),
             self.space_fact(),
             self.threads_fact(),
@@ -33,6 +67,7 @@ impl Shell {
             self.ports_fact(),
             fact("metrics", FactLevel::Good, self.metric_source(), None),
         ];
+        facts.extend(self.certificate_facts());
         DoctorFacts { v: VERSION, facts }
     }
 
@@ -72,6 +107,13 @@ impl Shell {
                 Some("free space on the disk of the state directory"),
             ),
         }
+    }
+
+    /// What is known of each certificate: whether it can be read, and when it ends.
+    fn certificate_facts(&self) -> Vec<DoctorFact> {
+        let https = self.accepted().and_then(|accepted| accepted.https);
+        let files = https.map(|https| https.certificates).unwrap_or_default();
+        files.iter().map(certificate_fact).collect()
     }
 
     fn space_fact(&self) -> DoctorFact {

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use model::ServiceName;
+use traffic::ListenerKind;
 
 use super::Shell;
 
@@ -17,12 +18,12 @@ const OWN_TRIES: u16 = 500;
 
 impl Shell {
     /// Listens on an address, unless it is listened on.
-    pub(super) fn listen(&mut self, address: SocketAddr) -> Result<(), String> {
+    pub(super) fn listen(&mut self, address: SocketAddr, kind: ListenerKind) -> Result<(), String> {
         if self.listening.contains(&address) {
             return Ok(());
         }
         let sockets = self.host.bind(address)?;
-        self.publisher.bind(address, sockets);
+        self.publisher.bind(address, kind, sockets);
         self.listening.insert(address);
         Ok(())
     }
@@ -50,7 +51,7 @@ impl Shell {
             .internal_addresses()
             .map_err(|error| error.chain())?;
         if let Some(address) = known.get(service) {
-            self.listen(*address)?;
+            self.listen(*address, ListenerKind::Internal)?;
             return Ok(*address);
         }
         let mut hash = DefaultHasher::new();
@@ -60,7 +61,7 @@ impl Shell {
         for step in 0..OWN_TRIES {
             let port = OWN_FIRST + (first + step) % OWN_COUNT;
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            if taken.contains(&address) || self.listen(address).is_err() {
+            if taken.contains(&address) || self.listen(address, ListenerKind::Internal).is_err() {
                 continue;
             }
             let kept = self.store.put_internal_address(service, address);

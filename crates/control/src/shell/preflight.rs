@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Audience, AudienceValue, InstanceId, Port, Probe, Release, Service, ServiceName, Strategy,
+    Audience, AudienceValue, InstanceId, Port, Probe, Release, ServerConfig, Service, ServiceName,
+    Strategy,
 };
 use runtime::PortOwner;
 
@@ -20,7 +21,7 @@ impl Shell {
         wanted: &Wanted,
     ) -> Result<(), Failure> {
         self.check_secrets(request, wanted)?;
-        let mut problems = Vec::new();
+        let mut problems = certificate_problems(&request.project.server);
         for (name, release) in &wanted.releases {
             if !self.artifacts.has(&release.spec.artifact) {
                 return Err(Failure::new(
@@ -140,4 +141,13 @@ fn audience_secrets(service: &Service) -> Vec<String> {
         Audience::Host(_) => None,
     };
     audiences.into_iter().filter_map(value).collect()
+}
+
+/// Certificates that could not be served: looked at before anything is changed.
+fn certificate_problems(server: &ServerConfig) -> Vec<String> {
+    let files = server.https.iter().flat_map(|https| &https.certificates);
+    files
+        .filter_map(|files| tls::load(files).err())
+        .map(|error| crate::chain(&error))
+        .collect()
 }

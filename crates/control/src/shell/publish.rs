@@ -23,7 +23,7 @@ impl Shell {
         self.time_pauses(&mut table);
         let last = LastTable { table, audiences };
         for listener in &last.table.listeners {
-            if let Err(error) = self.listen(listener.address) {
+            if let Err(error) = self.listen(listener.address, listener.kind) {
                 tracing::error!(address = %listener.address, error, "an address is not listened on");
             }
         }

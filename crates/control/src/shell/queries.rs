@@ -48,6 +48,10 @@ impl Shell {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 worker_pid: std::process::id(),
                 generation: self.host.generation(),
+                https: accepted
+                    .as_ref()
+                    .and_then(|accepted| accepted.https.as_ref())
+                    .map(|https| https.address.to_string()),
                 http: accepted.map(|accepted| accepted.http.to_string()),
                 state: state.to_owned(),
                 connections: self.connections(),

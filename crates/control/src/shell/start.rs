@@ -266,7 +266,7 @@ pub fn serve_last_table(state: &Path, host: &dyn Host, publisher: &mut dyn Publi
     let table: Table = last.table;
     for listener in &table.listeners {
         match host.bind(listener.address) {
-            Ok(sockets) => publisher.bind(listener.address, sockets),
+            Ok(sockets) => publisher.bind(listener.address, listener.kind, sockets),
             Err(error) => {
                 tracing::error!(address = %listener.address, error, "an address is not listened on");
             }

@@ -119,6 +119,7 @@ impl World {
             name: "shop".to_owned(),
             server: ServerConfig {
                 http: SocketAddr::from(([127, 0, 0, 1], 80)),
+                https: None,
                 keep_releases: 3,
                 ports: self.ports,
                 peers: Peers::default(),
@@ -178,6 +179,7 @@ pub(crate) fn service(env: &str) -> Service {
             reach: model::Reach::Public,
             after: Vec::new(),
             lockstep: false,
+            https: model::HttpsPolicy::default(),
             limits: ProxyLimits::default(),
             rollout: rollout(),
         },
@@ -469,7 +471,7 @@ pub(crate) struct FakePublisher {
 }
 
 impl Publisher for FakePublisher {
-    fn bind(&mut self, _: SocketAddr, _: Vec<OwnedFd>) {}
+    fn bind(&mut self, _: SocketAddr, _: traffic::ListenerKind, _: Vec<OwnedFd>) {}
 
     fn release(&mut self, _: SocketAddr) {}
 

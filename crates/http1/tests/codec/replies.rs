@@ -7,6 +7,7 @@ const ERROR: ProxyError<'static> = ProxyError {
     reason: "no-endpoint",
     message: "no instance of the service is ready",
     page: None,
+    location: None,
     retry_after_seconds: Some(2),
     request_id: None,
     persist: Persist::KeepAlive,

@@ -290,9 +290,11 @@ fn listeners_come_and_go_while_others_serve() {
     let mut world = World::serving(&[&program]);
     let second = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = second.local_addr().unwrap();
-    world
-        .proxy()
-        .listen(0, address, OwnedFd::from(second.try_clone().unwrap()));
+    world.proxy().listen(
+        0,
+        (address, traffic::ListenerKind::Http),
+        OwnedFd::from(second.try_clone().unwrap()),
+    );
     world.publish(|table| {
         let mut listener = table.listeners[0].clone();
         listener.address = address;

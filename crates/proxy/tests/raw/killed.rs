@@ -75,7 +75,12 @@ fn the_worker() {
         listeners: vec![(address, socket)],
         writer: ledger.writer(2, 0).unwrap(),
     };
-    let proxy = Proxy::start(vec![setup], Settings::default()).unwrap();
+    let proxy = Proxy::start(
+        vec![setup],
+        Settings::default(),
+        tls::Tickets::unshared().unwrap(),
+    )
+    .unwrap();
     proxy.publish(&Arc::new(crate::world::table_for(address, endpoint)));
     until("the table is confirmed", || {
         ledger.confirmed(model::Revision(1))

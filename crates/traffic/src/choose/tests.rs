@@ -26,6 +26,7 @@ fn service(
     share: u16,
 ) -> ServiceTable {
     ServiceTable {
+        https: model::HttpsPolicy::default(),
         name: ServiceName::try_new("web").unwrap(),
         cell: Cell(0),
         stable: release(1, stable),

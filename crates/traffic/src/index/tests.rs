@@ -8,6 +8,7 @@ use crate::table::{Candidate, Cell, Route, ServiceTable};
 
 fn service(number: usize) -> ServiceTable {
     ServiceTable {
+        https: model::HttpsPolicy::default(),
         name: ServiceName::try_new(&format!("s{number}")).unwrap(),
         cell: Cell(number as u32),
         stable: Candidate {
@@ -41,7 +42,9 @@ fn table(routes: Vec<Route>) -> Table {
         .unwrap_or(0);
     Table {
         revision: Revision(1),
+        certificates: Vec::new(),
         listeners: vec![Listener {
+            kind: crate::table::ListenerKind::Http,
             address: at(),
             routes,
         }],

@@ -35,10 +35,8 @@ fn tables_and_keys_that_nobody_knows_are_refused() {
         let text = format!("{LEAST}[{line}]\n");
         refused_with(&text, &format!("unknown key `{name}`"));
     }
-    for key in ["https", "admin"] {
-        let text = format!("{LEAST}[server]\n{key} = \"0.0.0.0:443\"");
-        refused_with(&text, &format!("unknown key `{key}` in server"));
-    }
+    let text = format!("{LEAST}[server]\nadmin = \"0.0.0.0:443\"");
+    refused_with(&text, "unknown key `admin` in server");
     refused_with(
         &with("image = \"a:1\""),
         "unknown key `image` in service.web",

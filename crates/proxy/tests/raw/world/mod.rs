@@ -15,6 +15,7 @@ use model::{InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName, Share};
 use proxy::{Proxy, Settings, ThreadSetup};
 use rustix::fs::MemfdFlags;
 use socket2::{Domain, Socket, Type};
+use tls::Tickets;
 use traffic::{
     Candidate, Cell, Endpoint, HostPattern, Listener, Outcome, Phase, Route, ServiceTable, Table,
 };
@@ -92,7 +93,16 @@ impl World {
         self.start(Settings::default());
     }
 
+    /// A proxy that shares the keys of its tickets through this file.
+    pub(crate) fn start_with_tickets(&mut self, path: &std::path::Path) {
+        self.start_with(Settings::default(), Tickets::open(path).unwrap());
+    }
+
     fn start(&mut self, settings: Settings) {
+        self.start_with(settings, Tickets::unshared().unwrap());
+    }
+
+    fn start_with(&mut self, settings: Settings, tickets: Tickets) {
         let setups = self
             .listeners
             .iter()
@@ -101,7 +111,7 @@ impl World {
                 listeners: vec![(self.address, OwnedFd::from(listener.try_clone().unwrap()))],
                 writer: self.ledger.writer(1, thread).unwrap(),
             });
-        self.proxy = Some(Proxy::start(setups.collect(), settings).unwrap());
+        self.proxy = Some(Proxy::start(setups.collect(), settings, tickets).unwrap());
     }
 
     /// A proxy whose one service has these endpoints.
@@ -221,6 +231,7 @@ fn count_panics() {
 
 pub(crate) fn service_table(limits: ProxyLimits) -> ServiceTable {
     ServiceTable {
+        https: model::HttpsPolicy::default(),
         name: ServiceName::try_new("web").unwrap(),
         cell: SERVICE,
         stable: candidate(1, &[], 0),
@@ -280,7 +291,9 @@ fn with_service(address: SocketAddr, service: ServiceTable, revision: Revision) 
     };
     Table {
         revision,
+        certificates: Vec::new(),
         listeners: vec![Listener {
+            kind: traffic::ListenerKind::Http,
             address,
             routes: vec![route],
         }],

@@ -1,0 +1,57 @@
+//! TLS: the server's certificates, and what HTTPS means for a service.
+
+use super::{Field, Kind, Section};
+use crate::form::{ABSOLUTE_PATH, DURATION};
+
+/// `tls`.
+pub(crate) const TLS: Section = Section {
+    description: "What the HTTPS listener identifies itself with.",
+    fields: &[Field::new(
+        "certificates",
+        Kind::Tables(&CERTIFICATE),
+        "Certificates, chosen by the host that a client asks for; the first is for those that \
+         name none.",
+    )
+    .required("[{ cert = \"/etc/shop/cert.pem\", key = \"/etc/shop/key.pem\" }]")],
+    one_of: &[],
+};
+
+/// A certificate.
+pub(crate) const CERTIFICATE: Section = Section {
+    description: "A certificate and its key, read again whenever the files change.",
+    fields: &[
+        Field::new(
+            "cert",
+            Kind::Text(&ABSOLUTE_PATH),
+            "File with the certificate and those between it and its authority, in PEM form.",
+        )
+        .required("\"/etc/shop/cert.pem\""),
+        Field::new(
+            "key",
+            Kind::Text(&ABSOLUTE_PATH),
+            "File with its private key in PEM form, which nobody but its owner and group may read.",
+        )
+        .required("\"/etc/shop/key.pem\""),
+    ],
+    one_of: &[],
+};
+
+/// `https`.
+pub(crate) const HTTPS: Section = Section {
+    description: "What HTTPS means for this service; needs `https` in [server].",
+    fields: &[
+        Field::new(
+            "redirect",
+            Kind::Flag,
+            "Whether requests over plain HTTP are sent to the HTTPS listener (308).",
+        )
+        .default("false"),
+        Field::new(
+            "hsts",
+            Kind::Text(&DURATION),
+            "How long browsers are told to use nothing but HTTPS.",
+        )
+        .optional("they are not told"),
+    ],
+    one_of: &[],
+};

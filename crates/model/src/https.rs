@@ -1,0 +1,33 @@
+//! TLS as configured: paths and rules, never a key.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The HTTPS listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Https {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What it identifies itself with; at least one, the first for clients that name no host.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// Where a certificate and its key are, as absolute paths.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CertificateFiles {
+    /// The certificate and those between it and its authority, in PEM form.
+    pub cert: String,
+    /// Its private key, in PEM form.
+    pub key: String,
+}
+
+/// What HTTPS means for one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpsPolicy {
+    /// Whether requests over plain HTTP are sent to the HTTPS listener.
+    pub redirect: bool,
+    /// How long browsers are told to use nothing but HTTPS; `None`: not told.
+    pub hsts: Option<Duration>,
+}

@@ -1,0 +1,155 @@
+//! A request's head, written as one of HTTP/1.1: what it may hold is checked where all are.
+
+use bytes::Bytes;
+use h2::ext::Protocol;
+use http::header::{CONTENT_LENGTH, COOKIE, HOST};
+use http::{HeaderMap, Method, Request};
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Nothing.
+    None,
+    /// As many bytes as the head says.
+    Raw,
+    /// Chunks, and perhaps trailers.
+    Chunked,
+    /// Nothing before the other side has agreed to speak another protocol; then its bytes.
+    Tunnel,
+}
+
+/// Writes the head of `request`, whose body `ended` with it or not.
+pub(super) fn write<T>(
+    request: &Request<T>,
+    ended: Ended,
+    key: (u64, u64),
+    out: &mut Vec<u8>,
+) -> Body {
+    let protocol = request.extensions().get::<Protocol>();
+    let is_websocket = protocol.is_some_and(|protocol| protocol.as_str() == "websocket");
+    let body = body(request, ended, is_websocket);
+    let method = if is_websocket {
+        "GET"
+    } else {
+        request.method().as_str()
+    };
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target(request, is_websocket).as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    write_hosts(request, out);
+    write_fields(request.headers(), out);
+    match body {
+        Body::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Body::Tunnel => {
+            out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+            field(out, "sec-websocket-key", &websocket_key(key));
+        }
+        Body::None | Body::Raw => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    body
+}
+
+/// Whether a request ended with its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Yes,
+    No,
+}
+
+fn body<T>(request: &Request<T>, ended: Ended, is_websocket: bool) -> Body {
+    match ended {
+        _ if is_websocket => Body::Tunnel,
+        Ended::Yes => Body::None,
+        Ended::No if request.headers().contains_key(CONTENT_LENGTH) => Body::Raw,
+        Ended::No => Body::Chunked,
+    }
+}
+
+fn target<T>(request: &Request<T>, is_websocket: bool) -> &str {
+    let uri = request.uri();
+    if request.method() == Method::CONNECT && !is_websocket {
+        return uri.authority().map_or("/", |authority| authority.as_str());
+    }
+    uri.path_and_query().map_or("/", |path| path.as_str())
+}
+
+/// The authority is the host. A `Host` beside it must be the same: a second line is refused.
+fn write_hosts<T>(request: &Request<T>, out: &mut Vec<u8>) {
+    let authority = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
+    if let Some(authority) = authority {
+        field(out, "host", authority);
+    }
+    let hosts = request.headers().get_all(HOST).iter();
+    for host in hosts.map(http::HeaderValue::as_bytes) {
+        if authority.is_none_or(|authority| !authority.eq_ignore_ascii_case(host)) {
+            field(out, "host", host);
+        }
+    }
+}
+
+/// Cookies may come one by one and go on as one.
+fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in fields {
+        if *name != HOST && *name != COOKIE {
+            field(out, name.as_str(), value.as_bytes());
+        }
+    }
+    let mut cookies = fields.get_all(COOKIE).iter().peekable();
+    if cookies.peek().is_none() {
+        return;
+    }
+    out.extend_from_slice(b"cookie: ");
+    while let Some(cookie) = cookies.next() {
+        out.extend_from_slice(cookie.as_bytes());
+        if cookies.peek().is_some() {
+            out.extend_from_slice(b"; ");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a trailer section and its end.
+pub(super) fn write_trailers(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
+    for (name, value) in trailers.into_iter().flatten() {
+        field(out, name.as_str(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// 16 bytes in base64, which a WebSocket over HTTP/2 does without and a program asks for.
+fn websocket_key((high, low): (u64, u64)) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = u128::from(high) << 64 | u128::from(low);
+    let sextet = |at: u32| ALPHABET[(bits >> (at * 6)) as usize & 63];
+    let mut key: Vec<u8> = (0..21).map(sextet).collect();
+    // The last one stands for two bits alone.
+    key.extend_from_slice(b"A==");
+    key
+}
+
+/// The fields of a trailer section of HTTP/1.1, which ends with an empty line.
+pub(super) fn read_trailers(section: &[u8]) -> Option<HeaderMap> {
+    let mut trailers = HeaderMap::new();
+    for line in section.split(|&byte| byte == b'\n') {
+        let line = line.trim_ascii();
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+            continue;
+        };
+        let name = http::HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = Bytes::copy_from_slice(line[colon + 1..].trim_ascii());
+        trailers.append(name, http::HeaderValue::from_maybe_shared(value).ok()?);
+    }
+    (!trailers.is_empty()).then_some(trailers)
+}

@@ -1,0 +1,132 @@
+//! TLS from clients: the handshake, and a connection that was secured.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncBufRead as _, AsyncWrite as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use traffic::Closed;
+
+use crate::client::{Arrival, Client, Security};
+use crate::http2;
+use crate::orders::Ending;
+use crate::serve;
+use crate::stream::Stream;
+use crate::watch::State;
+
+const HTTP2: &[u8] = b"h2";
+
+/// What the protocols are called in a handshake, the preferred first.
+pub(crate) const PROTOCOLS: &[&[u8]] = &[HTTP2, b"http/1.1"];
+
+/// What a client said in its handshake.
+#[derive(Debug)]
+pub(crate) struct Secured {
+    /// The host it asked for, in lower case.
+    pub(crate) host: Option<Box<str>>,
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_fill_buf(context).map_ok(|_| ())
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.get_ref().0.is_quiet()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.get_ref().0.is_broken()
+    }
+
+    fn is_hung_up(&self) -> bool {
+        self.get_ref().0.is_hung_up()
+    }
+
+    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(self).poll_shutdown(context).map(drop)
+    }
+
+    fn abort(&mut self) {
+        self.get_mut().0.abort();
+    }
+}
+
+/// Secures a connection and serves it.
+pub(crate) async fn serve(arrival: Arrival, stream: TcpStream) {
+    poll_fn(|context| {
+        arrival.watch.wake_me(context);
+        Poll::Ready(())
+    })
+    .await;
+    // Whatever wakes connections that wait for a table also brings the first certificates.
+    arrival.watch.set_state(State::Waiting);
+    let timeout = arrival.thread.settings.head_timeout;
+    arrival.watch.set_deadline_in(timeout);
+    let Some(config) = configured(&arrival).await else {
+        return;
+    };
+    arrival.watch.set_state(State::Busy);
+    match handshake(&arrival, config, stream).await {
+        Ok(stream) => {
+            let host = stream.get_ref().1.server_name();
+            let host = host.map(|host| host.to_ascii_lowercase().into());
+            let security = Security::Tls(Rc::new(Secured { host }));
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+            let client = Client::new(arrival, stream, security);
+            if is_http2 {
+                http2::serve(client, Vec::new()).await;
+            } else {
+                serve::serve(client).await;
+            }
+        }
+        Err(Some(refused)) => arrival.thread.writer.closed(refused),
+        Err(None) => {}
+    }
+}
+
+/// The configuration in force, as soon as there is one.
+async fn configured(arrival: &Arrival) -> Option<Arc<ServerConfig>> {
+    poll_fn(|_| match arrival.thread.tls() {
+        Some(config) => Poll::Ready(Some(config)),
+        None if is_over(arrival) => Poll::Ready(None),
+        None => Poll::Pending,
+    })
+    .await
+}
+
+/// Agrees upon keys. The error says how to count it; `None`: not at all.
+async fn handshake(
+    arrival: &Arrival,
+    config: Arc<ServerConfig>,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, Option<Closed>> {
+    let mut accepting = pin!(TlsAcceptor::from(config).accept(stream));
+    poll_fn(|context| {
+        if let Poll::Ready(accepted) = accepting.as_mut().poll(context) {
+            return Poll::Ready(accepted.map_err(|error| Some(refusal(&error))));
+        }
+        match is_over(arrival) {
+            true if arrival.watch.is_overdue() => Poll::Ready(Err(Some(Closed::HandshakeTimeout))),
+            true => Poll::Ready(Err(None)),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn refusal(error: &io::Error) -> Closed {
+    tracing::debug!(%error, "a handshake failed");
+    Closed::Handshake
+}
+
+fn is_over(arrival: &Arrival) -> bool {
+    arrival.watch.is_overdue() || arrival.thread.ending() >= Ending::Closing
+}
