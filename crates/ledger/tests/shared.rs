@@ -59,7 +59,7 @@ fn untouched_cells_cost_no_memory() {
 #[test]
 fn slots_are_limited_and_come_back() {
     let ledger = Ledger::map(memory()).unwrap();
-    let mut writers: Vec<_> = (0..16)
+    let mut writers: Vec<_> = (0..ledger::SLOTS as u32)
         .map(|thread| ledger.writer(1, thread).unwrap())
         .collect();
     assert_eq!(ledger.writer(2, 0).unwrap_err(), WriterError::Full);

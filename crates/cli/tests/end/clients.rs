@@ -15,8 +15,16 @@ fn the_access_log_says_who_ended_each_request() {
     std::fs::write(&file, logged).unwrap();
     assert_eq!(project.redeploy(&[]).code, 0);
     assert!(project.ask("/path?token=hidden", "").contains("200 OK"));
-    let said = project.run(&["logs", "web", "--access"]);
-    assert_eq!(said.code, 0, "{}", said.errors);
+    // It is written beside the requests, a moment later.
+    let begin = std::time::Instant::now();
+    let said = loop {
+        let said = project.run(&["logs", "web", "--access"]);
+        assert_eq!(said.code, 0, "{}", said.errors);
+        if !said.lines.is_empty() {
+            break said;
+        }
+        assert!(begin.elapsed() < PATIENCE, "nothing is written");
+    };
     let line = said.lines.iter().find(|line| line["path"] == "/path");
     let line = line.unwrap_or_else(|| panic!("{:?}", said.lines));
     assert_eq!(
