@@ -21,6 +21,8 @@ pub enum Target {
     ChunkedBody,
     /// Pipelined requests, after eight bytes that choose the split.
     SplitInvariance,
+    /// The PROXY protocol's beginning of a connection.
+    Introduction,
 }
 
 impl Target {
@@ -31,6 +33,7 @@ impl Target {
             Self::ResponseHead => checks::response_head(data),
             Self::ChunkedBody => checks::chunked_body(data),
             Self::SplitInvariance => checks::split_invariance(data),
+            Self::Introduction => checks::introduction(data),
         }
     }
 
@@ -70,6 +73,21 @@ impl Target {
                     return message.bytes[message.head_bytes..].to_vec();
                 }
             },
+            Self::Introduction => {
+                let version = if seed.one_in(2) {
+                    http1::IntroductionVersion::V1
+                } else {
+                    http1::IntroductionVersion::V2
+                };
+                let end = |seed: &mut Seed| {
+                    let address = std::net::Ipv6Addr::from_bits(u128::from(seed.bits()));
+                    (address, seed.bits() as u16).into()
+                };
+                let mut bytes = Vec::new();
+                let ends = (end(seed), end(seed));
+                http1::write_introduction(version, ends, &mut bytes);
+                bytes
+            }
             Self::SplitInvariance => {
                 let choice = seed.bits().to_le_bytes();
                 [

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::{
-    Affinity, AudienceValue, Count, Metric, Network, OnFail, OnNoData, Port, ServiceName, Share,
+    Affinity, AudienceValue, Balancing, Count, Metric, Network, OnFail, OnNoData, Port,
+    ProxyProtocol, ServiceName, Share,
 };
 
 use crate::declare::{Section, StrategyName};
@@ -34,6 +35,8 @@ pub(crate) enum Value {
     OnFail(OnFail),
     OnNoData(OnNoData),
     Match(AudienceValue),
+    ProxyProtocol(ProxyProtocol),
+    Balancing(Balancing),
     Command(Vec<Item<String>>),
     List(Vec<Item<Value>>),
     /// In the order of the text.
@@ -186,6 +189,8 @@ content! {
     OnFail => OnFail,
     OnNoData => OnNoData,
     Match => AudienceValue,
+    ProxyProtocol => ProxyProtocol,
+    Balancing => Balancing,
 }
 
 content_by_reference! {

@@ -49,6 +49,8 @@ fn listen_publicly(state: &State, routes: Vec<Route>, table: &mut Table) {
         let listener = Listener {
             address: https.address,
             kind: ListenerKind::Https,
+            // Its header would come before the handshake.
+            proxy_protocol: false,
             routes: routes.clone(),
         };
         table.listeners.insert(0, listener);
@@ -58,6 +60,7 @@ fn listen_publicly(state: &State, routes: Vec<Route>, table: &mut Table) {
         let listener = Listener {
             address,
             kind: ListenerKind::Http,
+            proxy_protocol: state.server.peers.proxy_protocol,
             routes,
         };
         table.listeners.insert(0, listener);
@@ -118,6 +121,7 @@ fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
             pass: None,
         }),
         https: service.policy.https.clone(),
+        delivery: service.policy.delivery.clone(),
     }
 }
 
@@ -222,6 +226,7 @@ fn internal(service: &Service, index: usize) -> Option<Listener> {
     service.core.internal.map(|address| Listener {
         address,
         kind: ListenerKind::Internal,
+        proxy_protocol: false,
         routes: vec![route],
     })
 }

@@ -35,6 +35,7 @@ fn policy() -> Policy {
         reach: Reach::Public,
         after: Vec::new(),
         lockstep: false,
+        delivery: model::Delivery::default(),
         limits: ProxyLimits::default(),
         rollout: RolloutPolicy {
             strategy: Strategy::Rolling {

@@ -19,6 +19,7 @@ mod exchange;
 mod field;
 mod forwarded;
 mod framing;
+mod introduction;
 pub mod limits;
 mod method;
 mod refusal;
@@ -39,6 +40,10 @@ pub use exchange::{
 pub use field::{FieldKind, Fields, Header};
 pub use forwarded::{Forwarded, PeerTrust, origin};
 pub use framing::Framing;
+pub use introduction::{
+    INTRODUCTION_BYTES_MAX, Introduced, Introduction, IntroductionVersion, NotIntroduced,
+    read_introduction, write_introduction,
+};
 pub use method::{Method, Version};
 pub use refusal::Refusal;
 pub use relay::BodyRelay;

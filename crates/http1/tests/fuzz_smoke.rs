@@ -6,6 +6,7 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use http1::IntroductionVersion;
 use support::{checks, message, seed::Seed, strict};
 
 /// The seed of the first case when none is given.
@@ -93,6 +94,25 @@ fn chunked_bodies_hold_their_promises() {
             }
         };
         checks::chunked_body(&broken(seed, wire));
+    });
+}
+
+#[test]
+fn introductions_hold_their_promises() {
+    run(20_000, |seed| {
+        let version = if seed.one_in(2) {
+            IntroductionVersion::V1
+        } else {
+            IntroductionVersion::V2
+        };
+        let end = |seed: &mut Seed| {
+            let address = std::net::Ipv4Addr::from_bits(seed.bits() as u32);
+            (address, seed.bits() as u16).into()
+        };
+        let ends = (end(seed), end(seed));
+        let mut data = Vec::new();
+        http1::write_introduction(version, ends, &mut data);
+        checks::introduction(&broken(seed, data));
     });
 }
 

@@ -28,8 +28,9 @@ pub use maintenance::{Maintenance, MaintenanceError, Page, Pass};
 pub use network::{Network, NetworkError, Peers};
 pub use outcome::{JobKind, Outcome, RolloutKind};
 pub use policy::{
-    Affinity, Audience, AudienceValue, Blue, Check, Count, Limit, Metric, OnFail, OnNoData, Policy,
-    ProxyLimits, Reach, RolloutPolicy, Step, Strategy,
+    Affinity, Audience, AudienceValue, Balancing, Blue, Check, Count, Delivery, Ejection, HashKey,
+    Limit, Metric, OnFail, OnNoData, Policy, ProxyLimits, ProxyProtocol, Reach, RolloutPolicy,
+    Step, Strategy,
 };
 pub use receipt::{
     Balance, ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, PausedRequests, Receipt,

@@ -130,6 +130,9 @@ impl std::fmt::Display for Network {
 pub struct Peers {
     /// Proxies whose word about a client's address is taken.
     pub trusted: Vec<Network>,
+    /// Whether connections to the public address begin with a PROXY protocol header, which
+    /// only trusted peers may send.
+    pub proxy_protocol: bool,
     /// The share of the traces begun here that are marked to be recorded.
     pub trace_sampled: Share,
     /// Connections that one address may have, trusted ones and this machine's own aside; 0:

@@ -27,6 +27,9 @@ pub struct Policy {
     /// What HTTPS means for it.
     #[serde(default)]
     pub https: HttpsPolicy,
+    /// How requests are brought to the service's endpoints.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// How a new release is rolled out.
     pub rollout: RolloutPolicy,
 }
@@ -40,6 +43,86 @@ pub enum Reach {
     Public,
     /// Those of the project's other services only, by its own address.
     Internal,
+}
+
+/// How requests are brought to a service's endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Delivery {
+    /// How endpoints are chosen among.
+    pub balance: Balancing,
+    /// How long a new endpoint takes until it gets as many requests as the others.
+    pub slow_start: Duration,
+    /// When an endpoint that fails gets no requests for a while; `None`: never.
+    pub ejection: Option<Ejection>,
+    /// How many requests may be sent again, as a share of all.
+    pub retry_budget: Share,
+    /// The PROXY protocol that the program's connections begin with; each then carries one
+    /// request, since it is introduced as one client's.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            balance: Balancing::P2c,
+            slow_start: Duration::ZERO,
+            ejection: None,
+            retry_budget: Share::ALL,
+            proxy_protocol: None,
+        }
+    }
+}
+
+/// How endpoints are chosen among.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balancing {
+    /// Of two drawn at random, the one with fewer open requests.
+    P2c,
+    /// One after the other.
+    RoundRobin,
+    /// The one with the fewest open requests.
+    LeastRequests,
+    /// Of two drawn at random, the one that is quicker for what it has open.
+    PeakEwma,
+    /// The same one for the same key, unless it has far more than the others.
+    Hash(HashKey),
+}
+
+/// What requests are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HashKey {
+    /// The value of a header, by its lower-case name.
+    Header(String),
+    /// The value of a cookie.
+    Cookie(String),
+    /// The client's address.
+    Client,
+}
+
+/// When an endpoint that fails gets no requests for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ejection {
+    /// Failures in a row that eject it.
+    pub failures: u32,
+    /// How long the first time; each further one lasts longer.
+    pub lasts: Duration,
+    /// The share of a release's endpoints that are ejected at a time, at most.
+    pub max_share: Share,
+    /// When more than this share is ejected, all are used.
+    pub panic_share: Share,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Bounds of the proxy for one service.

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ledger::Ledger;
-use model::{InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName, Share};
+use model::{Delivery, InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName, Share};
 use proxy::{Proxy, Settings, ThreadSetup};
 use rustix::fs::MemfdFlags;
 use socket2::{Domain, Socket, Type};
@@ -80,6 +80,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         limits: ProxyLimits::default(),
         paused: None,
         closed: None,
+        delivery: Delivery::default(),
     };
     let route = Route {
         host: HostPattern::Any,
@@ -90,6 +91,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
     let listener = Listener {
         kind: traffic::ListenerKind::Http,
         address: listen,
+        proxy_protocol: false,
         routes: vec![route],
     };
     Ok(Table {

@@ -98,8 +98,12 @@ pub(crate) async fn answer<S: Stream>(
 /// Writes the request's head for the endpoint. The same bytes serve every attempt.
 fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange, visit: &Visit) {
     let up = &mut exchange.up;
+    if let Some(version) = visit.proxy_protocol {
+        let ends = (visit.caller.source(client), client.entrance.address);
+        http1::write_introduction(version, ends, &mut up.out);
+    }
     let fields = visit.caller.fields();
-    let rewrite = visit.caller.rewrite(client, &fields);
+    let rewrite = visit.rewrite(client, &fields);
     http1::write_request(&exchange.request, &rewrite, &mut up.out);
     up.hold = Hold::Everything;
 }
@@ -111,7 +115,7 @@ fn again<S: Stream>(
     visit: &mut Visit,
     (failed, progress): (&Claim, Progress),
 ) -> Option<Claim> {
-    if !visit.may_repeat(progress, exchange.up.hold) {
+    if !visit.may_repeat(&client.thread, progress, exchange.up.hold) {
         return None;
     }
     if failed.connection == Connection::New {
@@ -137,8 +141,7 @@ async fn attempt<S: Stream>(
         }
     };
     let fields = visit.caller.fields();
-    let upstream_side =
-        UpstreamSide::new(&exchange.request, &visit.caller.rewrite(client, &fields));
+    let upstream_side = UpstreamSide::new(&exchange.request, &visit.rewrite(client, &fields));
     let mut relay = Relay {
         client,
         upstream: &mut upstream,
@@ -286,6 +289,7 @@ fn whole<S: Stream>(
     thread
         .writer
         .latency(place.cell, now.saturating_sub(visit.arrived_micros));
+    visit.measure(thread, place.cell, now);
     claim.end(Outcome::of_status(exchange.response.status()));
     if side.may_reuse(exchange.down.input.len()) {
         thread.keep_upstream(place, upstream, now);

@@ -1,6 +1,6 @@
 //! Who a request comes from, and the names that it is known by from here on.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http1::{
     Forwarded, PeerTrust, Persist, REQUEST_ID, RequestHead, RewriteRequest, Sampled, TRACEPARENT,
@@ -50,6 +50,15 @@ impl Caller {
         })
     }
 
+    /// The client's address and port, as far as they are known.
+    pub(crate) fn source<S: Stream>(&self, client: &Client<S>) -> SocketAddr {
+        match self.text {
+            // A trusted peer names addresses without ports.
+            Some(_) => SocketAddr::new(self.address, 0),
+            None => client.peer,
+        }
+    }
+
     /// The request's id.
     pub(crate) fn request_id<'a>(&'a self, request: &'a RequestHead) -> &'a [u8] {
         match &self.request_id {
@@ -76,7 +85,7 @@ impl Caller {
     pub(crate) fn rewrite<'a, S: Stream>(
         &'a self,
         client: &'a Client<S>,
-        fields: &'a Fields<'a>,
+        (fields, persist): (&'a Fields<'a>, Persist),
     ) -> RewriteRequest<'a> {
         RewriteRequest {
             forwarded: Forwarded {
@@ -88,7 +97,7 @@ impl Caller {
             default_host: &client.entrance.host,
             replace: fields.as_slice(),
             tunnel: Tunnel::Offered,
-            persist: Persist::KeepAlive,
+            persist,
         }
     }
 }

@@ -69,6 +69,8 @@ impl Claim {
     /// Ends it.
     pub(crate) fn end(mut self, outcome: Outcome) {
         self.is_ended = true;
+        self.thread
+            .note_end(self.place.cell, outcome, self.connection);
         self.thread.writer.end(self.place.cell, outcome);
     }
 }

@@ -69,19 +69,23 @@ impl Arrival {
 
     /// Counts the connection among those of its address. False: there are too many.
     pub(crate) fn is_within_bound(&mut self) -> bool {
-        let address = match (self.peer.ip(), self.thread.settings.loopback) {
-            (address, Loopback::Bounded) if address.is_loopback() => STRANGER,
-            (address, Loopback::Bounded | Loopback::Unbounded) => address,
-        };
-        let most = self
-            .thread
-            .with_routing(|routing| routing.table.peers.connections_max(address));
-        let Some(most) = most else {
-            return true;
-        };
-        self.counted = self.thread.crowds.count(address, most);
-        self.counted.is_some()
+        take_place(&self.thread, self.peer, &mut self.counted)
     }
+}
+
+/// Takes a connection's place among those of an address, if these are bounded. False: there is
+/// none left.
+fn take_place(thread: &Thread, peer: SocketAddr, counted: &mut Option<Counted>) -> bool {
+    let address = match (peer.ip(), thread.settings.loopback) {
+        (address, Loopback::Bounded) if address.is_loopback() => STRANGER,
+        (address, Loopback::Bounded | Loopback::Unbounded) => address,
+    };
+    let Some(most) = thread.with_routing(|routing| routing.table.peers.connections_max(address))
+    else {
+        return true;
+    };
+    *counted = thread.crowds.count(address, most);
+    counted.is_some()
 }
 
 /// How a connection is secured.
@@ -107,7 +111,7 @@ pub(crate) struct Client<S: Stream> {
     pub(crate) security: Security,
     reading: bool,
     pub(crate) side: Side,
-    _counted: Option<Counted>,
+    counted: Option<Counted>,
     /// Given back after everything else.
     _seat: Option<Seat>,
 }
@@ -159,7 +163,7 @@ impl<S: Stream> Client<S> {
             security,
             reading: false,
             side: Side::default(),
-            _counted: arrival.counted,
+            counted: arrival.counted,
             _seat: Some(arrival.seat),
         }
     }
@@ -187,7 +191,7 @@ impl<S: Stream> Client<S> {
             security: origin.security,
             reading: false,
             side: Side::default(),
-            _counted: None,
+            counted: None,
             _seat: None,
         }
     }
@@ -224,6 +228,17 @@ impl<S: Stream> Client<S> {
             said => said,
         })
         .await;
+    }
+
+    /// Notes whose connection this is.
+    pub(crate) fn rename(&mut self, peer: SocketAddr) {
+        self.peer = peer;
+        self.peer_text = peer.ip().to_canonical().to_string();
+    }
+
+    /// Counts the connection among those of the address that it has now. False: there are too many.
+    pub(crate) fn is_within_bound(&mut self) -> bool {
+        take_place(&self.thread, self.peer, &mut self.counted)
     }
 
     /// Notes that a request may be in our hands, or no longer is, without being admitted.

@@ -12,6 +12,7 @@ use crate::client::{After, Client, Head};
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
 use crate::http2;
+use crate::introduce::NotKnown;
 use crate::reject::Reply;
 use crate::room::Told;
 use crate::stream::Stream;
@@ -26,22 +27,47 @@ pub(crate) async fn serve<S: Stream>(mut client: Client<S>) {
     })
     .await;
     let mut state = State::Fresh;
+    let mut is_known = false;
     while let Some(mut exchange) = client.first_bytes(state).await {
-        if state == State::Fresh && client.is_http2(&mut exchange).await {
-            let read = exchange.up.input.filled().to_vec();
-            client.set_reading(false);
-            client.thread.give_back_exchange(exchange);
-            // Apart, so that connections that never need it do not have its size.
-            return Box::pin(http2::serve(client, read)).await;
-        }
-        state = State::Idle;
-        let goes_on = serve_requests(&mut client, &mut exchange).await;
+        let goes_on = if is_known || is_introduced(&mut client, &mut exchange).await {
+            is_known = true;
+            if exchange.up.input.is_empty() {
+                true
+            } else {
+                if state == State::Fresh && client.is_http2(&mut exchange).await {
+                    let read = exchange.up.input.filled().to_vec();
+                    client.set_reading(false);
+                    client.thread.give_back_exchange(exchange);
+                    // Apart, so that connections that never need it do not have its size.
+                    return Box::pin(http2::serve(client, read)).await;
+                }
+                state = State::Idle;
+                serve_requests(&mut client, &mut exchange).await
+            }
+        } else {
+            false
+        };
         client.set_reading(false);
         client.thread.give_back_exchange(exchange);
         if !goes_on {
             return;
         }
     }
+}
+
+/// True once it is known whose connection this is. False: it is refused.
+async fn is_introduced<S: Stream>(client: &mut Client<S>, exchange: &mut Exchange) -> bool {
+    match client.introduced(exchange).await {
+        Ok(()) => return true,
+        Err(NotKnown::Late) => {
+            let late = Reply::of(Rejected::HeadTimeout);
+            client.refuse(exchange, late).await;
+        }
+        // Who does not speak the connection's protocol would not understand an answer.
+        Err(NotKnown::Stranger) => client.thread.writer.rejected(None, Rejected::BadRequest),
+        Err(NotKnown::Gone) => {}
+    }
+    false
 }
 
 /// Serves the requests that were read so far. True if the connection goes on.

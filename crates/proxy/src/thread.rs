@@ -1,6 +1,7 @@
 //! One proxy thread: its runtime and what its tasks share.
 
 use std::cell::{Cell as Local, RefCell};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use rustls::ServerConfig;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
 use traffic::ListenerKind;
+use traffic::{Cell, RetryBudget, Standings};
 
 use crate::accept::Listeners;
 use crate::access::Access;
@@ -71,6 +73,9 @@ pub(crate) struct Thread {
     exchanges: RefCell<Vec<Box<Exchange>>>,
     routing: RefCell<Arc<Routing>>,
     tls: RefCell<Option<Arc<ServerConfig>>>,
+    pub(crate) standings: RefCell<Standings>,
+    /// By the cells of their services.
+    pub(crate) budgets: RefCell<BTreeMap<Cell, RetryBudget>>,
     /// How many tables were applied.
     applied: Local<u64>,
     ending: Local<Ending>,
@@ -97,6 +102,8 @@ impl Thread {
             exchanges: RefCell::default(),
             routing: RefCell::default(),
             tls: RefCell::default(),
+            standings: RefCell::default(),
+            budgets: RefCell::default(),
             applied: Local::new(0),
             ending: Local::default(),
             random: Local::new(RandomState::new().build_hasher().finish()),
@@ -194,6 +201,8 @@ impl Thread {
         }
         self.pool.retain(|cell| routing.has(cell));
         self.access.set(routing.table.access_log);
+        let now = self.watches.coarse_micros();
+        self.standings.borrow_mut().follow(&routing.table, now);
         *self.routing.borrow_mut() = routing;
         self.applied.set(self.applied.get() + 1);
         self.watches.wake(|state| state == State::Waiting);

@@ -9,15 +9,20 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http1::{ClientSide, Framing, Method, RequestHead, Version};
-use model::{Affinity, Maintenance, ProxyLimits, ReleaseId, Revision};
+use http1::{
+    ClientSide, Framing, IntroductionVersion, Method, Persist, RequestHead, RewriteRequest, Version,
+};
+use model::{
+    Affinity, Balancing, HashKey, Maintenance, ProxyLimits, ProxyProtocol, ReleaseId, Revision,
+    Share,
+};
 use traffic::{
     ATTEMPTS_MAX, Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, CookieId, FailedAttempt,
     ListenerKind, Progress, Rejected, ServiceTable,
 };
 
 use crate::access::{Account, By, Line, Stage, Termination};
-use crate::caller::Caller;
+use crate::caller::{Caller, Fields};
 use crate::claim::{Claim, Waiting};
 use crate::client::Client;
 use crate::clock::{now_micros, wall_micros};
@@ -39,6 +44,8 @@ pub(crate) struct Visit {
     pub(crate) caller: Caller,
     pub(crate) method: Method,
     pub(crate) limits: ProxyLimits,
+    /// How connections to the program begin.
+    pub(crate) proxy_protocol: Option<IntroductionVersion>,
     /// The id that the response gives to the client.
     pub(crate) new_cookie: Option<CookieId>,
     pub(crate) service: Option<Cell>,
@@ -51,6 +58,10 @@ pub(crate) struct Visit {
     cookie: Option<CookieId>,
     kept: Option<ReleaseId>,
     attempts: u8,
+    retry_budget: Share,
+    /// Whether the time that an endpoint takes is noted, and since when it runs.
+    is_measured: bool,
+    claimed_micros: u64,
     /// Endpoints that failed the request, as far as they and not an old connection did.
     failed: [Cell; ATTEMPTS_MAX as usize],
     failures: u8,
@@ -103,6 +114,7 @@ impl Visit {
             caller: Caller::new(client, request),
             method: request.method(),
             limits: ProxyLimits::default(),
+            proxy_protocol: None,
             new_cookie: None,
             service: None,
             account: Account::default(),
@@ -111,6 +123,9 @@ impl Visit {
             cookie: None,
             kept: None,
             attempts: 0,
+            retry_budget: Share::NONE,
+            is_measured: false,
+            claimed_micros: 0,
             failed: [Cell(0); ATTEMPTS_MAX as usize],
             failures: 0,
             is_moved_back: false,
@@ -119,9 +134,23 @@ impl Visit {
         }
     }
 
+    /// How the request's head is written. A connection that is introduced as one client's
+    /// carries nothing else.
+    pub(crate) fn rewrite<'a, S: Stream>(
+        &'a self,
+        client: &'a Client<S>,
+        fields: &'a Fields<'a>,
+    ) -> RewriteRequest<'a> {
+        let persist = match self.proxy_protocol {
+            Some(_) => Persist::Close,
+            None => Persist::KeepAlive,
+        };
+        self.caller.rewrite(client, (fields, persist))
+    }
+
     /// True for the first attempt: later ones use a connection made for them.
     pub(crate) fn may_use_idle(&self) -> bool {
-        self.attempts == 1
+        self.attempts == 1 && self.proxy_protocol.is_none()
     }
 
     /// Notes that an endpoint failed the request on a connection made for it.
@@ -131,7 +160,7 @@ impl Visit {
     }
 
     /// True if a failed attempt may be made again somewhere.
-    pub(crate) fn may_repeat(&self, progress: Progress, hold: Hold) -> bool {
+    pub(crate) fn may_repeat(&self, thread: &Thread, progress: Progress, hold: Hold) -> bool {
         let attempt = FailedAttempt {
             number: self.attempts,
             progress,
@@ -141,7 +170,19 @@ impl Visit {
                 Hold::Nothing => BodyHeld::Gone,
             },
         };
-        attempt.may_repeat()
+        let may_spend = |service| thread.may_spend(service, self.retry_budget);
+        attempt.may_repeat() && self.service.is_some_and(may_spend)
+    }
+
+    /// Notes how long the endpoint took, where that decides who gets the next request.
+    pub(crate) fn measure(&self, thread: &Thread, cell: Cell, now_micros: u64) {
+        if self.is_measured {
+            let took = now_micros.saturating_sub(self.claimed_micros);
+            thread
+                .standings
+                .borrow_mut()
+                .measure(cell, took, now_micros);
+        }
     }
 
     /// Matches the request with the table in force, and claims an endpoint, in one go.
@@ -185,8 +226,12 @@ impl Visit {
                 random: thread.random(),
                 kept: self.kept,
                 tried: &self.failed[..usize::from(self.failures)],
+                hash: hash(service, request, &peer),
+                now_micros: thread.watches.coarse_micros(),
             };
-            match traffic::choose(service, &ask, |cell| thread.writer.open(cell)) {
+            let open = |cell| thread.writer.open(cell);
+            let mut standings = thread.standings.borrow_mut();
+            match traffic::choose(service, &ask, &mut standings, open) {
                 Some(choice) => {
                     self.note_choice(thread, &choice);
                     let place = Place {
@@ -212,6 +257,7 @@ impl Visit {
 
     fn note_choice(&mut self, thread: &Thread, choice: &Choice<'_>) {
         self.attempts += 1;
+        self.claimed_micros = if self.is_measured { now_micros() } else { 0 };
         self.kept = Some(choice.release);
         if thread.access.is_on() {
             let serial = choice.endpoint.instance.serial;
@@ -233,6 +279,16 @@ impl Visit {
         self.service = Some(service.cell);
         self.limits = service.limits.clone();
         self.hsts = service.https.hsts;
+        self.proxy_protocol = service
+            .delivery
+            .proxy_protocol
+            .map(|version| match version {
+                ProxyProtocol::V1 => IntroductionVersion::V1,
+                ProxyProtocol::V2 => IntroductionVersion::V2,
+            });
+        self.retry_budget = service.delivery.retry_budget;
+        self.is_measured = service.delivery.balance == Balancing::PeakEwma;
+        thread.note_request(service.cell);
         thread.writer.request(service.cell);
         if service.affinity == Some(Affinity::Cookie) {
             self.cookie = request.cookie(COOKIE).and_then(CookieId::read);
@@ -376,6 +432,22 @@ impl Visit {
         match request.framing() {
             Framing::Length(bytes) => bytes > self.limits.body_bytes_max,
             Framing::None | Framing::Chunked | Framing::UntilClose => false,
+        }
+    }
+}
+
+/// What the service's balance by hash is made from.
+fn hash<'a>(
+    service: &ServiceTable,
+    request: &'a RequestHead,
+    address: &'a Address,
+) -> Option<&'a [u8]> {
+    match &service.delivery.balance {
+        Balancing::Hash(HashKey::Header(name)) => request.fields().first(name),
+        Balancing::Hash(HashKey::Cookie(name)) => request.cookie(name),
+        Balancing::Hash(HashKey::Client) => Some(address.as_bytes()),
+        Balancing::P2c | Balancing::RoundRobin | Balancing::LeastRequests | Balancing::PeakEwma => {
+            None
         }
     }
 }

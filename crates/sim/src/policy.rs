@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{
-    Affinity, Argv, Audience, AudienceValue, Blue, Check, Count, Digest, Health, Limit, Limits,
-    Metric, OnFail, OnNoData, Policy, Port, Probe, ProxyLimits, Release, ReleaseId, ReleaseSpec,
-    RolloutPolicy, ServiceName, Share, Step, Stop, Strategy,
+    Affinity, Argv, Audience, AudienceValue, Blue, Check, Count, Delivery, Digest, Health, Limit,
+    Limits, Metric, OnFail, OnNoData, Policy, Port, Probe, ProxyLimits, Release, ReleaseId,
+    ReleaseSpec, RolloutPolicy, ServiceName, Share, Step, Stop, Strategy,
 };
 
 use crate::rng::Rng;
@@ -131,6 +131,7 @@ pub(crate) fn draft(rng: &mut Rng, service: &ServiceSetup) -> Draft {
             lockstep: service.lockstep,
             https: model::HttpsPolicy::default(),
             limits: ProxyLimits::default(),
+            delivery: Delivery::default(),
             rollout: rollout(rng, service),
         },
     }

@@ -3,7 +3,9 @@
 use model::ReleaseId;
 
 use crate::affinity::{is_in_share, pull};
-use crate::hash::{below, mix};
+use crate::balance::Balancer;
+use crate::hash::below;
+use crate::standing::Standings;
 use crate::table::{Candidate, Cell, Endpoint, ServiceTable};
 
 /// What a request brings along that decides where it goes.
@@ -22,6 +24,10 @@ pub struct Ask<'a> {
     pub kept: Option<ReleaseId>,
     /// The endpoints of earlier attempts.
     pub tried: &'a [Cell],
+    /// What the service's balance by hash is made from; `None`: the request has none.
+    pub hash: Option<&'a [u8]>,
+    /// The time, on the clock of the standings.
+    pub now_micros: u64,
 }
 
 /// Where a request goes.
@@ -55,10 +61,11 @@ enum Wish {
 pub fn choose<'t>(
     service: &'t ServiceTable,
     ask: &Ask<'_>,
+    standings: &mut Standings,
     open: impl Fn(Cell) -> u32,
 ) -> Option<Choice<'t>> {
-    let from = |release: &'t Candidate, moved_back: bool| {
-        let endpoint = endpoint(service, release, ask, &open)?;
+    let mut from = |release: &'t Candidate, moved_back: bool| {
+        let endpoint = endpoint(service, release, (ask, &open), standings)?;
         Some(Choice {
             release: release.release,
             endpoint,
@@ -113,8 +120,8 @@ fn wish(service: &ServiceTable, ask: &Ask<'_>) -> Wish {
 fn endpoint<'t>(
     service: &ServiceTable,
     release: &'t Candidate,
-    ask: &Ask<'_>,
-    open: impl Fn(Cell) -> u32,
+    (ask, open): (&Ask<'_>, &impl Fn(Cell) -> u32),
+    standings: &mut Standings,
 ) -> Option<&'t Endpoint> {
     let endpoints = &release.endpoints;
     if let (true, Some(user)) = (service.stick_to_instance, ask.user) {
@@ -123,48 +130,13 @@ fn endpoint<'t>(
             .filter(|endpoint| !ask.tried.contains(&endpoint.cell));
         return left.max_by_key(|endpoint| (pull(user, endpoint), endpoint.cell));
     }
-    pick(endpoints, ask.tried, open, mix(ask.random)).map(|at| &endpoints[at])
-}
-
-/// Picks one of the endpoints that were not tried: of two drawn at random, the one with fewer
-/// open requests; on a tie, the one drawn first.
-pub fn pick(
-    endpoints: &[Endpoint],
-    tried: &[Cell],
-    open: impl Fn(Cell) -> u32,
-    random: u64,
-) -> Option<usize> {
-    let is_left = |endpoint: &Endpoint| !tried.contains(&endpoint.cell);
-    let left = if tried.is_empty() {
-        endpoints.len()
-    } else {
-        endpoints
-            .iter()
-            .filter(|endpoint| is_left(endpoint))
-            .count()
+    let balancer = Balancer {
+        service,
+        endpoints,
+        ask,
+        open,
     };
-    let nth = |nth: usize| {
-        if tried.is_empty() {
-            return nth;
-        }
-        let places = endpoints
-            .iter()
-            .enumerate()
-            .filter(|(_, endpoint)| is_left(endpoint));
-        places
-            .map(|(at, _)| at)
-            .nth(nth)
-            .expect("fewer than are left")
-    };
-    if left < 2 {
-        return (left == 1).then(|| nth(0));
-    }
-    let first = below(random, left as u64) as usize;
-    let second = below(mix(random), left as u64 - 1) as usize;
-    let second = if second >= first { second + 1 } else { second };
-    let (first, second) = (nth(first), nth(second));
-    let fewer = open(endpoints[second].cell) < open(endpoints[first].cell);
-    Some(if fewer { second } else { first })
+    balancer.pick(standings)
 }
 
 #[cfg(test)]

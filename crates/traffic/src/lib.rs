@@ -4,6 +4,8 @@
 //! knows sockets, and nothing here changes a table once it is published.
 
 mod affinity;
+mod balance;
+mod budget;
 mod choose;
 mod closed;
 mod hash;
@@ -11,14 +13,17 @@ mod index;
 mod outcome;
 mod path;
 mod repeat;
+mod standing;
 mod table;
 
 pub use affinity::{COOKIE, CookieId, is_in_share};
-pub use choose::{Ask, Choice, choose, pick};
+pub use budget::RetryBudget;
+pub use choose::{Ask, Choice, choose};
 pub use closed::Closed;
 pub use index::{Index, RouteMatch};
 pub use outcome::{Effect, Outcome, Phase, Rejected};
 pub use repeat::{ATTEMPTS_MAX, BodyHeld, FailedAttempt, Progress};
+pub use standing::{Sign, Standings};
 pub use table::{
     AudienceRule, Candidate, Cell, Endpoint, HostPattern, Listener, ListenerKind, Paused, Route,
     ServiceClosed, ServiceTable, Table,

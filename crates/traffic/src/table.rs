@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use model::{
-    AccessLog, Affinity, CertificateFiles, HttpsPolicy, InstanceId, Maintenance, Peers,
+    AccessLog, Affinity, CertificateFiles, Delivery, HttpsPolicy, InstanceId, Maintenance, Peers,
     ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share, Time,
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub struct Listener {
     /// Who speaks there, and how.
     #[serde(default)]
     pub kind: ListenerKind,
+    /// Whether connections begin with a PROXY protocol header.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Its routes; the most specific that matches is taken.
     pub routes: Vec<Route>,
 }
@@ -104,6 +107,9 @@ pub struct ServiceTable {
     /// What HTTPS means for it.
     #[serde(default)]
     pub https: HttpsPolicy,
+    /// How requests are brought to the endpoints.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// While it lasts, new requests are held.
     #[serde(default)]
     pub paused: Option<Paused>,

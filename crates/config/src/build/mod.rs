@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use model::{AccessLog, Network, Peers, Project, QueryShown, ServerConfig, ServiceName};
 
-use crate::diagnostic::Mistakes;
+use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::{Item, Table, Value};
 use command::urls;
 
@@ -54,6 +54,7 @@ fn server(table: &Table, mistakes: &mut Mistakes<'_>) -> ServerConfig {
         ports: table.value("ports"),
         peers: Peers {
             trusted: networks(table),
+            proxy_protocol: proxy_protocol(table, mistakes),
             trace_sampled: table.value("trace_sampled"),
             connections_per_client: number(table, "connections_per_client"),
         },
@@ -71,6 +72,17 @@ fn access_log(table: &Table) -> AccessLog {
             QueryShown::No
         },
     }
+}
+
+/// Whether peers introduce their clients, which is for trusted ones only.
+fn proxy_protocol(table: &Table, mistakes: &mut Mistakes<'_>) -> bool {
+    let is_spoken = table.value("proxy_protocol");
+    if is_spoken && networks(table).is_empty() && table.is_sound("trusted") {
+        let message = "`proxy_protocol` without `trusted` would refuse every connection";
+        let mistake = Mistake::new(table.span("proxy_protocol"), message);
+        mistakes.add(mistake.hint("add `trusted = [\"10.0.0.0/8\"]` with the proxies in front"));
+    }
+    is_spoken
 }
 
 /// The networks in `trusted`.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Limits, Policy, Port, ProxyLimits, Reach, ReleaseTemplate, Service, ServiceName, Stop,
+    Delivery, Ejection, Limits, Policy, Port, ProxyLimits, Reach, ReleaseTemplate, Service,
+    ServiceName, Stop,
 };
 
 use super::command::{Env, Given, argv};
@@ -48,6 +49,7 @@ pub(super) fn build(
             lockstep: table.value("lockstep"),
             limits: proxy_limits(table.value("proxy")),
             https: https::policy(table.value("https")),
+            delivery: delivery(table.value("proxy")),
             rollout: rollout?,
         },
     })
@@ -178,6 +180,25 @@ fn limits(table: &Table) -> Limits {
         cpu_millis_max: small("cpu"),
         processes_max: small("processes"),
         files_max: table.get("files"),
+    }
+}
+
+fn delivery(table: &Table) -> Delivery {
+    Delivery {
+        balance: table.value("balance"),
+        slow_start: table.value("slow_start"),
+        ejection: table.get("ejection").map(ejection),
+        retry_budget: table.value("retry_budget"),
+        proxy_protocol: table.get("proxy_protocol"),
+    }
+}
+
+fn ejection(table: &Table) -> Ejection {
+    Ejection {
+        failures: number(table, "failures"),
+        lasts: table.value("for"),
+        max_share: table.value("max"),
+        panic_share: table.value("panic"),
     }
 }
 

@@ -191,6 +191,7 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("limits", &service::LIMITS),
     ("proxy", &service::PROXY),
     ("https", &https::HTTPS),
+    ("ejection", &service::EJECTION),
     ("[service.NAME.rollout]", &ROLLOUT),
     ("a step", &rollout::STEP),
     ("a check", &rollout::CHECK),

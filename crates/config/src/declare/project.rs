@@ -71,6 +71,13 @@ pub(crate) const SERVER: Section = Section {
         )
         .default("[]"),
         Field::new(
+            "proxy_protocol",
+            Kind::Flag,
+            "Whether each connection begins with a PROXY protocol header (version 1 or 2) that \
+             names the client; only peers in `trusted` may connect then.",
+        )
+        .default("false"),
+        Field::new(
             "trace_sampled",
             Kind::Text(&SHARE),
             "Share of the W3C traces begun here that are marked to be recorded; a valid \

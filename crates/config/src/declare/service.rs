@@ -3,8 +3,8 @@
 use super::https::HTTPS;
 use super::{Field, Kind, ROLLOUT, Section};
 use crate::form::{
-    DURATION, HOST, HTTP_PATH, PATH, SECRET_NAME, SERVICE_NAME, SIGNAL, SIZE, SPAN_OF_TIME, TEXT,
-    VARIABLE_NAME,
+    BALANCE, DURATION, HOST, HTTP_PATH, PATH, PROXY_PROTOCOL, SECRET_NAME, SERVICE_NAME, SHARE,
+    SIGNAL, SIZE, SPAN_OF_TIME, TEXT, VARIABLE_NAME,
 };
 
 /// `[service.NAME]`.
@@ -274,6 +274,74 @@ pub(crate) const PROXY: Section = Section {
             "How long either side may be silent within a body.",
         )
         .default("\"60s\""),
+        Field::new(
+            "balance",
+            Kind::Text(&BALANCE),
+            "How instances are chosen among: p2c: of two drawn at random the one with fewer open \
+             requests; round_robin; least_requests; peak_ewma: of two the quicker one; hash: the \
+             same one for the same client, header or cookie, while it has no far greater load.",
+        )
+        .default("\"p2c\""),
+        Field::new(
+            "slow_start",
+            Kind::Text(&DURATION),
+            "How long a new instance takes until it gets as many requests as the others; a sole \
+             one gets all at once.",
+        )
+        .default("\"0s\""),
+        Field::new(
+            "ejection",
+            Kind::Table(&EJECTION),
+            "When an instance that fails requests gets none for a while; it stays ready for \
+             rollouts.",
+        )
+        .optional("never"),
+        Field::new(
+            "retry_budget",
+            Kind::Text(&SHARE),
+            "Requests that may be sent again after a failed attempt, as a share of those of the \
+             last ten seconds; ten are free. Counted by each proxy thread.",
+        )
+        .default("\"100%\""),
+        Field::new(
+            "proxy_protocol",
+            Kind::Text(&PROXY_PROTOCOL),
+            "\"v1\" or \"v2\": connections to the program begin with a PROXY protocol header that \
+             names the client, and carry one request each.",
+        )
+        .optional("no such header"),
+    ],
+    one_of: &[],
+};
+
+/// `ejection`.
+pub(crate) const EJECTION: Section = Section {
+    description: "When an instance that fails requests gets none for a while.",
+    fields: &[
+        Field::new(
+            "failures",
+            Kind::Whole { min: 1, max: 1_000 },
+            "Failures in a row that eject it: no connection, no whole response, 502, 503 or 504.",
+        )
+        .default("5"),
+        Field::new(
+            "for",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long it gets no requests the first time; each further time lasts longer.",
+        )
+        .default("\"10s\""),
+        Field::new(
+            "max",
+            Kind::Text(&SHARE),
+            "Share of a release's instances that are ejected at a time, at most; a sole one never is.",
+        )
+        .default("\"50%\""),
+        Field::new(
+            "panic",
+            Kind::Text(&SHARE),
+            "When more than this share is ejected, all are used.",
+        )
+        .default("\"50%\""),
     ],
     one_of: &[],
 };

@@ -1,6 +1,6 @@
 //! Words from a closed list.
 
-use model::{Affinity, Metric, OnFail, OnNoData};
+use model::{Affinity, Metric, OnFail, OnNoData, ProxyProtocol};
 
 use super::{Form, Parsed, name::header_name};
 use crate::declare::StrategyName;
@@ -65,6 +65,15 @@ pub(crate) const SIGNAL: Form = Form::choices(
         ("SIGUSR2", Value::Signal(12)),
         ("SIGWINCH", Value::Signal(28)),
         ("SIGKILL", Value::Signal(9)),
+    ],
+);
+
+/// A version of the PROXY protocol.
+pub(crate) const PROXY_PROTOCOL: Form = Form::choices(
+    "\"v1\" or \"v2\"",
+    &[
+        ("v1", Value::ProxyProtocol(ProxyProtocol::V1)),
+        ("v2", Value::ProxyProtocol(ProxyProtocol::V2)),
     ],
 );
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod amount;
+mod balance;
 mod choice;
 mod command;
 mod duration;
@@ -11,7 +12,10 @@ mod route;
 
 pub(crate) use address::{ADDRESS, NETWORK, PORTS};
 pub(crate) use amount::{SHARE, SIZE, decimal, share};
-pub(crate) use choice::{AFFINITY, METRIC, ON_FAIL, ON_NO_DATA, SIGNAL, STICK, STRATEGY};
+pub(crate) use balance::BALANCE;
+pub(crate) use choice::{
+    AFFINITY, METRIC, ON_FAIL, ON_NO_DATA, PROXY_PROTOCOL, SIGNAL, STICK, STRATEGY,
+};
 pub(crate) use command::{Refused, split};
 pub(crate) use duration::{BOUND, DURATION, SPAN_OF_TIME};
 pub(crate) use name::{

@@ -149,6 +149,8 @@ const NEAR: &[&str] = &[
     "SIGTERM",
     "800ms",
     "10.0.0.0/8",
+    "round_robin",
+    "hash:cookie:a",
     "x\ny",
     "/a/b/c/",
 ];

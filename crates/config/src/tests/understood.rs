@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use model::{
-    Affinity, Argv, Audience, AudienceValue, Blue, Check, Count, Health, Limit, Limits, Metric,
-    OnFail, OnNoData, Port, Probe, ProxyLimits, Reach, Service, Share, Step, Stop, Strategy,
+    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Count, Delivery, Ejection,
+    HashKey, Health, Limit, Limits, Metric, OnFail, OnNoData, Port, Probe, ProxyLimits,
+    ProxyProtocol, Reach, Service, Share, Step, Stop, Strategy,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -66,6 +67,7 @@ fn the_least_project_has_the_documented_defaults() {
     assert!(policy.hosts.is_empty() && policy.paths.is_empty() && policy.after.is_empty());
     assert!(!policy.lockstep);
     assert_eq!(policy.limits, ProxyLimits::default());
+    assert_eq!(policy.delivery, Delivery::default());
 }
 
 #[test]
@@ -153,6 +155,33 @@ fn every_key_of_a_service_is_taken_over() {
         idle_timeout: Duration::from_secs(120),
     };
     assert_eq!(policy.limits, limits);
+}
+
+#[test]
+fn every_key_of_delivery_is_taken_over() {
+    let ejection = Ejection {
+        failures: 3,
+        lasts: Duration::from_secs(20),
+        max_share: share(3_000),
+        panic_share: share(6_000),
+    };
+    let delivery = Delivery {
+        balance: Balancing::Hash(HashKey::Cookie("sid".to_owned())),
+        slow_start: Duration::from_secs(30),
+        ejection: Some(ejection),
+        retry_budget: share(2_000),
+        proxy_protocol: Some(ProxyProtocol::V2),
+    };
+    assert_eq!(service(EVERYTHING, "web").policy.delivery, delivery);
+}
+
+#[test]
+fn the_server_knows_whom_it_believes() {
+    let peers = crate::parse(EVERYTHING).unwrap().server.peers;
+    let trusted = peers.trusted.iter().map(ToString::to_string);
+    assert_eq!(trusted.collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+    assert!(peers.proxy_protocol);
+    assert_eq!(peers.trace_sampled, share(1_250));
 }
 
 #[test]

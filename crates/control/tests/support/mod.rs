@@ -11,7 +11,7 @@ use std::time::Duration;
 use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
 use ledger::{Ledger, Writer};
 use model::{
-    Argv, Count, Health, Limits, OnFail, OnNoData, Peers, Policy, Port, Probe, Project,
+    Argv, Count, Delivery, Health, Limits, OnFail, OnNoData, Peers, Policy, Port, Probe, Project,
     ProxyLimits, ReleaseTemplate, RolloutPolicy, ServerConfig, Service, ServiceName, Stop,
     Strategy,
 };
@@ -181,6 +181,7 @@ pub(crate) fn service(env: &str) -> Service {
             lockstep: false,
             https: model::HttpsPolicy::default(),
             limits: ProxyLimits::default(),
+            delivery: Delivery::default(),
             rollout: rollout(),
         },
     }

@@ -8,6 +8,7 @@ mod exchanges;
 mod forwarding;
 mod hyper_client;
 mod hyper_server;
+mod introductions;
 mod properties;
 mod replies;
 mod requests;

@@ -2,8 +2,9 @@
 
 use http1::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use http1::{
-    BodyError, BodyRelay, Forwarded, Framing, Method, PeerTrust, Persist, Refusal, RequestHead,
-    ResponseHead, RewriteRequest, RewriteResponse, Tunnel, Version, write_request, write_response,
+    BodyError, BodyRelay, Forwarded, Framing, INTRODUCTION_BYTES_MAX, Introduced, Method,
+    PeerTrust, Persist, Refusal, RequestHead, ResponseHead, RewriteRequest, RewriteResponse,
+    Tunnel, Version, read_introduction, write_request, write_response,
 };
 
 use super::seed::Seed;
@@ -327,4 +328,22 @@ fn first_answer(
         .into_iter()
         .find(|answer| *answer != Ok(None))
         .unwrap_or(Ok(None))
+}
+
+/// The PROXY protocol: once more bytes are asked for, all of those there belong to it; the same
+/// however it is split; what is whole or refused stays so.
+pub(crate) fn introduction(data: &[u8]) {
+    let end = read_introduction(data);
+    for at in 0..=data.len().min(INTRODUCTION_BYTES_MAX) {
+        match read_introduction(&data[..at]) {
+            Ok(Introduced::Partly) => {}
+            Ok(whole @ Introduced::Whole(bytes, _)) => {
+                assert_eq!(bytes, at, "bytes beyond the introduction were asked for");
+                assert_eq!(end, Ok(whole));
+                return;
+            }
+            Err(refused) => return assert_eq!(end, Err(refused)),
+        }
+    }
+    assert_eq!(end, Ok(Introduced::Partly));
 }

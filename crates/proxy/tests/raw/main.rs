@@ -4,6 +4,7 @@
 
 mod access;
 mod any_split;
+mod balances;
 mod basics;
 mod chaos;
 mod closed;
@@ -14,6 +15,7 @@ mod forwarding;
 mod goodbyes;
 mod half_closed;
 mod http2;
+mod introductions;
 mod killed;
 mod pauses;
 mod pressure;

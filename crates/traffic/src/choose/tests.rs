@@ -1,8 +1,9 @@
-use model::{Affinity, InstanceId, ProxyLimits, RolloutId, ServiceName, Share};
+use model::{Affinity, Delivery, InstanceId, ProxyLimits, RolloutId, ServiceName, Share};
 use proptest::prelude::*;
 
 use super::*;
 use crate::affinity::CookieId;
+use crate::hash::mix;
 
 fn release(number: u32, cells: std::ops::Range<u32>) -> Candidate {
     let endpoint = |cell: u32| Endpoint {
@@ -39,11 +40,12 @@ fn service(
         limits: ProxyLimits::default(),
         paused: None,
         closed: None,
+        delivery: Delivery::default(),
     }
 }
 
 fn chosen(service: &ServiceTable, ask: &Ask<'_>) -> Option<(u32, u32, bool)> {
-    let choice = choose(service, ask, |_| 0)?;
+    let choice = choose(service, ask, &mut Standings::default(), |_| 0)?;
     Some((choice.release.0, choice.endpoint.cell.0, choice.moved_back))
 }
 
@@ -212,54 +214,7 @@ fn a_user_stays_with_an_instance_until_it_leaves_and_only_its_users_move() {
     assert_eq!(seen.len(), 5);
 }
 
-#[test]
-fn of_two_endpoints_the_one_with_fewer_open_requests_is_picked() {
-    let endpoints = release(1, 0..2).endpoints;
-    for random in (0..100).map(mix) {
-        let open = |cell: Cell| if cell == Cell(0) { 5 } else { 4 };
-        assert_eq!(pick(&endpoints, &[], open, random), Some(1));
-    }
-}
-
-#[test]
-fn ties_are_broken_evenly() {
-    let endpoints = release(1, 0..4).endpoints;
-    let mut seen = [0_u32; 4];
-    for random in (0..8_000).map(mix) {
-        seen[pick(&endpoints, &[], |_| 3, random).unwrap()] += 1;
-    }
-    // Five standard deviations: sqrt(8000 * 0.25 * 0.75) = 39.
-    assert!(
-        seen.iter().all(|count| count.abs_diff(2_000) < 195),
-        "{seen:?}"
-    );
-}
-
-#[test]
-fn power_of_two_choices_keeps_the_load_flat() {
-    let endpoints = release(1, 0..10).endpoints;
-    let mut open = [0_u32; 10];
-    for random in (0..10_000).map(mix) {
-        let at = pick(&endpoints, &[], |cell| open[cell.0 as usize], random).unwrap();
-        open[at] += 1;
-    }
-    let (least, most) = (open.iter().min().unwrap(), open.iter().max().unwrap());
-    assert!(most - least <= 8, "{open:?}");
-}
-
 proptest! {
-    #[test]
-    fn a_pick_is_never_one_that_was_tried(count in 0_u32..20, tried in prop::collection::vec(0_u32..20, 0..4), random: u64) {
-        let endpoints = release(1, 0..count).endpoints;
-        let tried: Vec<Cell> = tried.into_iter().map(Cell).collect();
-        let left = endpoints.iter().any(|endpoint| !tried.contains(&endpoint.cell));
-        let picked = pick(&endpoints, &tried, |cell| cell.0 % 3, random);
-        prop_assert_eq!(picked.is_some(), left);
-        if let Some(at) = picked {
-            prop_assert!(!tried.contains(&endpoints[at].cell));
-        }
-    }
-
     #[test]
     fn with_affinity_a_user_only_moves_forward_as_the_share_grows(id: u128, random: u64, a in 0_u16..=10_000, b in 0_u16..=10_000) {
         let user = CookieId::new(id);

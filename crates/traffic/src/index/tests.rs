@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use model::{ProxyLimits, Revision, ServiceName, Share};
+use model::{Delivery, ProxyLimits, Revision, ServiceName, Share};
 use proptest::prelude::*;
 
 use super::*;
@@ -27,6 +27,7 @@ fn service(number: usize) -> ServiceTable {
         },
         paused: None,
         closed: None,
+        delivery: Delivery::default(),
     }
 }
 
@@ -46,6 +47,7 @@ fn table(routes: Vec<Route>) -> Table {
         listeners: vec![Listener {
             kind: crate::table::ListenerKind::Http,
             address: at(),
+            proxy_protocol: false,
             routes,
         }],
         services: (0..services).map(service).collect(),

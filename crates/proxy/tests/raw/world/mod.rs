@@ -11,7 +11,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use ledger::{CellTotals, Ledger, ServiceTotals};
-use model::{InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName, Share};
+use model::{Delivery, InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName, Share};
 use proxy::{Proxy, Settings, ThreadSetup};
 use rustix::fs::MemfdFlags;
 use socket2::{Domain, Socket, Type};
@@ -244,6 +244,7 @@ pub(crate) fn service_table(limits: ProxyLimits) -> ServiceTable {
         limits,
         paused: None,
         closed: None,
+        delivery: Delivery::default(),
     }
 }
 
@@ -295,6 +296,7 @@ fn with_service(address: SocketAddr, service: ServiceTable, revision: Revision) 
         listeners: vec![Listener {
             kind: traffic::ListenerKind::Http,
             address,
+            proxy_protocol: false,
             routes: vec![route],
         }],
         services: vec![service],

@@ -1,0 +1,192 @@
+//! Chooses among the ready endpoints of a release.
+//!
+//! First it is decided which of them may be chosen at all: those that were not tried, are not
+//! ejected, and have their turn if they are new. Where none is left, the later rules are
+//! dropped one after the other: a request is never turned away because of them.
+
+use model::{Balancing, Share};
+
+use crate::affinity::pull;
+use crate::choose::Ask;
+use crate::hash::{below, mix};
+use crate::standing::Standings;
+use crate::table::{Cell, Endpoint, ServiceTable};
+
+/// With a hash, the most that an endpoint may have open, as a share of the mean in percent.
+const BOUND_PERCENT: u64 = 125;
+
+/// Which endpoints may be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// Neither ejected nor a new one out of turn.
+    InTurn,
+    /// Not ejected.
+    NotEjected,
+    /// Any that was not tried.
+    Untried,
+}
+
+/// A choice among the endpoints of one release.
+pub(crate) struct Balancer<'a, 't, O> {
+    pub(crate) service: &'a ServiceTable,
+    pub(crate) endpoints: &'t [Endpoint],
+    pub(crate) ask: &'a Ask<'a>,
+    /// How many requests an endpoint has open.
+    pub(crate) open: &'a O,
+}
+
+impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
+    /// Picks one; `None` if all were tried.
+    pub(crate) fn pick(&self, standings: &mut Standings) -> Option<&'t Endpoint> {
+        let (rule, left) = self.rule(standings);
+        if left < 2 {
+            return self.left(rule, standings).next();
+        }
+        let random = mix(self.ask.random);
+        match (&self.service.delivery.balance, self.ask.hash) {
+            (Balancing::Hash(_), Some(key)) => self.hashed((rule, left), key, standings),
+            (Balancing::RoundRobin, _) => {
+                let turn = standings.turn(self.service.cell);
+                self.nth((rule, (turn % left as u64) as usize), standings)
+            }
+            (Balancing::LeastRequests, _) => self.least((rule, left), random, standings),
+            (Balancing::PeakEwma, _) => {
+                let (one, other) = self.two((rule, left), random, standings)?;
+                let now = self.ask.now_micros;
+                let cost = |it: &Endpoint| standings.cost(it.cell, (self.open)(it.cell), now);
+                match (cost(one), cost(other)) {
+                    (Some(a), Some(b)) => Some(if b < a { other } else { one }),
+                    (None, _) | (_, None) => Some(self.emptier(one, other)),
+                }
+            }
+            (Balancing::P2c | Balancing::Hash(_), _) => {
+                let (one, other) = self.two((rule, left), random, standings)?;
+                Some(self.emptier(one, other))
+            }
+        }
+    }
+
+    /// The strictest rule that leaves an endpoint, and how many it leaves.
+    fn rule(&self, standings: &Standings) -> (Rule, usize) {
+        let count = |rule| self.left(rule, standings).count();
+        if standings.is_calm(self.ask.now_micros) {
+            let left = match self.ask.tried {
+                [] => self.endpoints.len(),
+                _ => count(Rule::Untried),
+            };
+            return (Rule::Untried, left);
+        }
+        let all = [Rule::InTurn, Rule::NotEjected, Rule::Untried];
+        let rules = if self.is_panic(standings) {
+            &all[2..]
+        } else {
+            &all[..]
+        };
+        let mut counted = rules.iter().map(|&rule| (rule, count(rule)));
+        let found = counted.find(|(_, left)| *left > 0);
+        found.unwrap_or((Rule::Untried, 0))
+    }
+
+    /// True if so many are ejected that the others could not bear it.
+    fn is_panic(&self, standings: &Standings) -> bool {
+        let Some(ejection) = &self.service.delivery.ejection else {
+            // Nobody is ejected any more; new ones have their turns.
+            return false;
+        };
+        let is_ejected = |it: &&Endpoint| standings.is_ejected(it.cell, self.ask.now_micros);
+        let ejected = self.endpoints.iter().filter(is_ejected).count();
+        let share = Share::of(ejected as u32, self.endpoints.len() as u32);
+        share > ejection.panic_share
+    }
+
+    /// The endpoints that a rule leaves, in their order.
+    fn left(&self, rule: Rule, standings: &Standings) -> impl Iterator<Item = &'t Endpoint> {
+        let now = self.ask.now_micros;
+        let may_eject = self.service.delivery.ejection.is_some();
+        self.endpoints.iter().filter(move |it| {
+            let is_untried = !self.ask.tried.contains(&it.cell);
+            let is_trusted = || !may_eject || !standings.is_ejected(it.cell, now);
+            match rule {
+                Rule::Untried => is_untried,
+                Rule::NotEjected => is_untried && is_trusted(),
+                Rule::InTurn => is_untried && is_trusted() && self.is_in_turn(it, standings),
+            }
+        })
+    }
+
+    /// True unless a new endpoint is passed over this time. A key that it has stays with it.
+    fn is_in_turn(&self, endpoint: &Endpoint, standings: &Standings) -> bool {
+        let delivery = &self.service.delivery;
+        let share = standings.ramp(endpoint.cell, delivery, self.ask.now_micros);
+        let drawn = match (&delivery.balance, self.ask.hash) {
+            (Balancing::Hash(_), Some(key)) => mix(pull(key, endpoint)),
+            _ => mix(self.ask.random ^ mix(u64::from(endpoint.cell.0))),
+        };
+        below(drawn, 10_000) < u64::from(share.basis_points())
+    }
+
+    fn nth(&self, (rule, at): (Rule, usize), standings: &Standings) -> Option<&'t Endpoint> {
+        match (rule, self.ask.tried) {
+            (Rule::Untried, []) => self.endpoints.get(at),
+            _ => self.left(rule, standings).nth(at),
+        }
+    }
+
+    /// Two different ones drawn at random.
+    fn two(
+        &self,
+        (rule, left): (Rule, usize),
+        random: u64,
+        standings: &Standings,
+    ) -> Option<(&'t Endpoint, &'t Endpoint)> {
+        let first = below(random, left as u64) as usize;
+        let second = below(mix(random), left as u64 - 1) as usize;
+        let second = if second >= first { second + 1 } else { second };
+        let drawn = |at| self.nth((rule, at), standings);
+        drawn(first).zip(drawn(second))
+    }
+
+    /// The one with fewer open requests; on a tie, the first.
+    fn emptier(&self, one: &'t Endpoint, other: &'t Endpoint) -> &'t Endpoint {
+        if (self.open)(other.cell) < (self.open)(one.cell) {
+            other
+        } else {
+            one
+        }
+    }
+
+    /// The one with the fewest open requests; of several, one drawn at random.
+    fn least(
+        &self,
+        (rule, left): (Rule, usize),
+        random: u64,
+        standings: &Standings,
+    ) -> Option<&'t Endpoint> {
+        let first = below(random, left as u64) as usize;
+        let all = self.left(rule, standings).enumerate();
+        let turned = |at: usize| if at < first { at + left } else { at - first };
+        all.min_by_key(|(at, it)| ((self.open)(it.cell), turned(*at)))
+            .map(|(_, it)| it)
+    }
+
+    /// The one that the key is drawn to most, of those that do not have far more than their
+    /// part already. One always has not.
+    fn hashed(
+        &self,
+        (rule, left): (Rule, usize),
+        key: &[u8],
+        standings: &Standings,
+    ) -> Option<&'t Endpoint> {
+        let open = self
+            .left(rule, standings)
+            .map(|it| u64::from((self.open)(it.cell)));
+        let all = open.sum::<u64>() + 1;
+        let bound = (all * BOUND_PERCENT).div_ceil(100 * left as u64);
+        let free = self.left(rule, standings);
+        let free = free.filter(|it| u64::from((self.open)(it.cell)) < bound);
+        free.max_by_key(|it| (pull(key, it), it.cell))
+    }
+}
+
+#[cfg(test)]
+mod tests;
