@@ -52,7 +52,7 @@ pub(super) fn breaches(allowed: Allowed, receipts: &[Receipt], tally: &Tally) ->
             "{cut} requests were cut though no worker was killed"
         ));
     }
-    breaches.extend(compare(lost + failed, cut, tally));
+    breaches.extend(compare(allowed, (lost + failed, cut), tally));
     breaches
 }
 
@@ -62,15 +62,14 @@ pub(super) fn breaches(allowed: Allowed, receipts: &[Receipt], tally: &Tally) ->
 /// kernel, and are in the ledger; requests that still lay unread in the kernel are reset. The
 /// ledger marks a connection before it reads, so the cut ones are all of the first kind and at most
 /// all of both, and the answers that were just given.
-fn compare(failed: u64, cut: u64, tally: &Tally) -> Option<String> {
+fn compare(allowed: Allowed, (failed, cut): (u64, u64), tally: &Tally) -> Option<String> {
     let answered_badly: u64 = tally.errors.values().sum();
     let unread = tally.count(Failure::Reset);
     let seen = tally.failed() + answered_badly;
     let explained = failed + cut;
-    let fine = if cut > 0 {
-        seen - unread <= explained && explained <= seen + u64::from(stage::THREADS)
-    } else {
-        seen == explained
+    let fine = match allowed {
+        Allowed::Cut => seen - unread <= explained && explained <= seen + u64::from(stage::THREADS),
+        Allowed::Nothing | Allowed::FailedByRelease => seen == explained,
     };
     (!fine).then(|| {
         format!(
@@ -89,10 +88,10 @@ mod tests {
             sent: 10,
             ..Tally::default()
         };
-        assert_eq!(compare(0, 0, &tally), None);
+        assert_eq!(compare(Allowed::Nothing, (0, 0), &tally), None);
         tally.failures.insert(Failure::Truncated, 1);
-        assert!(compare(0, 0, &tally).is_some());
-        assert_eq!(compare(1, 0, &tally), None);
+        assert!(compare(Allowed::Nothing, (0, 0), &tally).is_some());
+        assert_eq!(compare(Allowed::Nothing, (1, 0), &tally), None);
     }
 
     #[test]
@@ -104,8 +103,12 @@ mod tests {
         tally.failures.insert(Failure::Closed, 3);
         tally.failures.insert(Failure::Reset, 2);
         let fine: Vec<u64> = (1..10)
-            .filter(|cut| compare(0, *cut, &tally).is_none())
+            .filter(|cut| compare(Allowed::Cut, (0, *cut), &tally).is_none())
             .collect();
         assert_eq!(fine, [3, 4, 5, 6, 7]);
+        // Nothing of what it had not read need be counted.
+        tally.failures.remove(&Failure::Closed);
+        assert_eq!(compare(Allowed::Cut, (0, 0), &tally), None);
+        assert!(compare(Allowed::Nothing, (0, 0), &tally).is_some());
     }
 }
