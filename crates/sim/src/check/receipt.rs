@@ -91,8 +91,13 @@ impl Model {
         let routed = self.newest.services.iter().find(|s| s.name == *service);
         let ready = self.stable_serves(service);
         let next = table.and_then(|table| table.services.iter().find(|s| s.name == *service));
-        let serving = next.or(routed).filter(|s| !s.stable.endpoints.is_empty());
-        let serving = serving.map(|s| s.stable.release);
+        // A rollout that begins by stopping the old release takes it out of its first table.
+        let sides = [next.map(|table| &table.stable), routed.map(most_served)];
+        let serving = sides
+            .into_iter()
+            .flatten()
+            .find(|side| !side.endpoints.is_empty())
+            .map(|side| side.release);
         let Some(known) = self.services.get_mut(service) else {
             return;
         };
@@ -371,5 +376,13 @@ impl Roll {
     fn had_all(&self) -> bool {
         let mut shares = self.shares.iter();
         self.shares.is_empty() || shares.any(|(share, _)| *share == Share::ALL)
+    }
+}
+
+/// The side of a table that has most of the traffic.
+fn most_served(table: &traffic::ServiceTable) -> &traffic::Candidate {
+    match &table.candidate {
+        Some(candidate) if table.share > table.share.rest() => candidate,
+        Some(_) | None => &table.stable,
     }
 }
