@@ -62,15 +62,24 @@ fn places_within_commands_are_exact() {
     );
 }
 
+/// The source of a value of the file, whose line has to name it.
+fn told_by(line: &str, value: &crate::Explained) -> &'static str {
+    let key = value.path.rsplit('.').next().unwrap_or_default();
+    let key = key.split('[').next().unwrap_or_default();
+    assert!(line.contains(key), "`{}` is not in {line:?}", value.path);
+    "file"
+}
+
 #[test]
 fn every_value_is_explained_with_its_source() {
     let explained = explain(EVERYTHING, None).unwrap();
+    let text: Vec<&str> = EVERYTHING.lines().collect();
     let lines: Vec<String> = explained
         .iter()
         .map(|value| {
             let source = match value.source {
-                Source::File { line } => format!("line {line}"),
-                Source::Default => "default".to_owned(),
+                Source::File { line } => told_by(text[line - 1], value),
+                Source::Default => "default",
             };
             format!("{} = {} ({source})", value.path, value.value)
         })
