@@ -10,7 +10,7 @@ use crate::ddl::{self, Build};
 use crate::file::{NAME_BYTES_MAX, Text};
 use crate::plan::{Assignment, Backfill, Cost, LockLevel, Note, NoteLevel, Run, Step, TableLock};
 use crate::rule::{Direction, Rule};
-use crate::schema::{Constraint, ConstraintKind, Index, TableKind};
+use crate::schema::{Constraint, ConstraintKind, Index, Qualified, TableKind};
 use crate::sql::name::PREFIX;
 use crate::sql::{TokenKind, artefact, expression, quote, tokens};
 use crate::world::{Known, Named, World};
@@ -310,6 +310,7 @@ impl Draft {
             ];
         }
         let definition = ddl::constraint(it, None);
+        let quoted = quote(name);
         let partitioned = kind == TableKind::Partitioned && it.kind == ConstraintKind::ForeignKey;
         let whole = it.kind == ConstraintKind::Exclusion
             || partitioned && self.world.server_version < 180_000;
@@ -318,30 +319,20 @@ impl Draft {
                 "`{name}` is checked row by row while `{physical}` is locked, because the server can add it in no other way"
             );
             self.note(NoteLevel::Warning, &physical, text.clone());
-            self.publish.push(Step {
-                title: format!("add the constraint `{name}` to `{physical}`"),
-                statements: vec![format!(
-                    "ALTER TABLE {on} ADD CONSTRAINT {} {definition}",
-                    quote(name)
-                )],
-                run: Run::Together,
+            self.publish.push(step(
+                format!("add the constraint `{name}` to `{physical}`"),
+                format!("ALTER TABLE {on} ADD CONSTRAINT {quoted} {definition}"),
                 locks,
-                cost: Cost::Scan,
-                why: text,
-            });
+                (Cost::Scan, &text),
+            ));
             return;
         }
-        self.publish.push(Step {
-            title: format!("add the constraint `{name}` to `{physical}`, for new rows"),
-            statements: vec![format!(
-                "ALTER TABLE {on} ADD CONSTRAINT {} {definition} NOT VALID",
-                quote(name)
-            )],
-            run: Run::Together,
+        self.publish.push(step(
+            format!("add the constraint `{name}` to `{physical}`, for new rows"),
+            format!("ALTER TABLE {on} ADD CONSTRAINT {quoted} {definition} NOT VALID"),
             locks,
-            cost: Cost::Instant,
-            why: "NOT VALID: no row is read".to_owned(),
-        });
+            (Cost::Instant, "NOT VALID: no row is read"),
+        ));
         let mut locks = vec![self.lock(&physical, LockLevel::ShareUpdateExclusive)];
         if let Some(key) = &it.foreign_key {
             locks.push(TableLock {
@@ -350,15 +341,13 @@ impl Draft {
             });
         }
         self.publish.push(Step {
-            title: format!("prove the constraint `{name}` for every row of `{physical}`"),
-            statements: vec![format!(
-                "ALTER TABLE {on} VALIDATE CONSTRAINT {}",
-                quote(name)
-            )],
             run: Run::Validate,
-            locks,
-            cost: Cost::Scan,
-            why: "reads every row beside readers and writers".to_owned(),
+            ..step(
+                format!("prove the constraint `{name}` for every row of `{physical}`"),
+                format!("ALTER TABLE {on} VALIDATE CONSTRAINT {quoted}"),
+                locks,
+                (Cost::Scan, "reads every row beside readers and writers"),
+            )
         });
     }
 
@@ -368,17 +357,16 @@ impl Draft {
         let base = self.world.base.clone();
         let on = self.world.qualified(&known.physical);
         if known.fresh {
-            self.publish.push(Step {
-                title: format!(
-                    "build the index `{name}` on the new table `{}`",
-                    known.physical
-                ),
-                statements: vec![ddl::index(name, &on, it, Build::Plain)],
-                run: Run::Together,
-                locks: vec![self.lock(&known.physical, LockLevel::Share)],
-                cost: Cost::Instant,
-                why: "no program uses the table yet".to_owned(),
-            });
+            let title = format!(
+                "build the index `{name}` on the new table `{}`",
+                known.physical
+            );
+            self.publish.push(step(
+                title,
+                ddl::index(name, &on, it, Build::Plain),
+                vec![self.lock(&known.physical, LockLevel::Share)],
+                (Cost::Instant, "no program uses the table yet"),
+            ));
             return;
         }
         if known.facts.kind == TableKind::Partitioned {
@@ -390,54 +378,61 @@ impl Draft {
     }
 }
 
-/// The step that builds an index beside readers and writers.
-pub(crate) fn index_step(
-    base: &str,
-    on: &crate::schema::Qualified,
-    (name, it): (&str, &Index),
+/// A step of one statement, in a transaction.
+fn step(
+    title: String,
+    statement: String,
+    locks: Vec<TableLock>,
+    (cost, why): (Cost, &str),
 ) -> Step {
-    let sql = crate::schema::Qualified {
-        schema: base.to_owned(),
-        name: name.to_owned(),
-    }
-    .sql();
     Step {
-        title: format!("build the index `{name}` on `{}`", on.name),
-        statements: vec![ddl::index(name, on, it, Build::Concurrently)],
-        run: Run::Alone {
-            done: ddl::index_is_valid(base, name),
-            clear: vec![format!("DROP INDEX CONCURRENTLY IF EXISTS {sql}")],
-        },
-        locks: vec![TableLock {
-            table: on.clone(),
-            level: LockLevel::ShareUpdateExclusive,
-        }],
-        cost: Cost::Scan,
-        why: "CONCURRENTLY: readers and writers go on".to_owned(),
+        title,
+        statements: vec![statement],
+        run: Run::Together,
+        locks,
+        cost,
+        why: why.to_owned(),
+    }
+}
+
+/// The step that builds an index beside readers and writers.
+pub(crate) fn index_step(base: &str, on: &Qualified, (name, it): (&str, &Index)) -> Step {
+    let clear = vec![drop_index(base, name)];
+    let done = ddl::index_is_valid(base, name);
+    let title = format!("build the index `{name}` on `{}`", on.name);
+    let statement = ddl::index(name, on, it, Build::Concurrently);
+    Step {
+        run: Run::Alone { done, clear },
+        ..concurrently(title, statement, (on, Cost::Scan))
     }
 }
 
 /// The step that drops an index beside readers and writers.
-pub(crate) fn drop_index_step(base: &str, on: &crate::schema::Qualified, name: &str) -> Step {
-    let sql = crate::schema::Qualified {
+pub(crate) fn drop_index_step(base: &str, on: &Qualified, name: &str) -> Step {
+    let done = ddl::index_is_gone(base, name);
+    let clear = Vec::new();
+    let title = format!("drop the index `{name}` of `{}`", on.name);
+    Step {
+        run: Run::Alone { done, clear },
+        ..concurrently(title, drop_index(base, name), (on, Cost::Instant))
+    }
+}
+
+fn drop_index(base: &str, name: &str) -> String {
+    let name = Qualified {
         schema: base.to_owned(),
         name: name.to_owned(),
-    }
-    .sql();
-    Step {
-        title: format!("drop the index `{name}` of `{}`", on.name),
-        statements: vec![format!("DROP INDEX CONCURRENTLY IF EXISTS {sql}")],
-        run: Run::Alone {
-            done: ddl::index_is_gone(base, name),
-            clear: Vec::new(),
-        },
-        locks: vec![TableLock {
-            table: on.clone(),
-            level: LockLevel::ShareUpdateExclusive,
-        }],
-        cost: Cost::Instant,
-        why: "CONCURRENTLY: readers and writers go on".to_owned(),
-    }
+    };
+    format!("DROP INDEX CONCURRENTLY IF EXISTS {}", name.sql())
+}
+
+fn concurrently(title: String, statement: String, (on, cost): (&Qualified, Cost)) -> Step {
+    let lock = TableLock {
+        table: on.clone(),
+        level: LockLevel::ShareUpdateExclusive,
+    };
+    let why = "CONCURRENTLY: readers and writers go on";
+    step(title, statement, vec![lock], (cost, why))
 }
 
 /// Renames in a list of names.

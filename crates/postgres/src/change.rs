@@ -3,6 +3,7 @@
 use migration::plan::Step;
 use migration::schema::Schema;
 use migration::{Database, Migration, Open};
+use model::diagnostic::Report;
 use tokio_postgres::Client;
 
 use crate::error::DatabaseError;
@@ -55,37 +56,19 @@ pub async fn plan(
     })
 }
 
-/// The steps that end `entry`, the oldest change in progress, as things are now.
-pub(crate) async fn contract(
+/// Plans the one end of `entry` or the other as things are now; `None` for a change that has no
+/// file to be planned from.
+pub(crate) async fn end(
     client: &mut Client,
     (history, entry): (&[Entry], &Entry),
+    planned: fn(&Database<'_>) -> Result<Vec<Step>, Report>,
 ) -> Result<Option<Vec<Step>>, DatabaseError> {
     if entry.source.is_none() {
         return Ok(None);
     }
     let schema = read::schema(client, &entry.base).await?;
     let open = opened(history, &entry.base)?;
-    let steps = with(&schema, (history, &entry.base), &open, |database| {
-        migration::contract(database)
-    });
-    steps
-        .map(Some)
-        .map_err(|report| refused(source(entry), &report))
-}
-
-/// The steps that take `entry`, the newest change in progress, back as things are now.
-pub(crate) async fn abort(
-    client: &mut Client,
-    (history, entry): (&[Entry], &Entry),
-) -> Result<Option<Vec<Step>>, DatabaseError> {
-    if entry.source.is_none() {
-        return Ok(None);
-    }
-    let schema = read::schema(client, &entry.base).await?;
-    let open = opened(history, &entry.base)?;
-    let steps = with(&schema, (history, &entry.base), &open, |database| {
-        migration::abort(database)
-    });
+    let steps = with(&schema, (history, &entry.base), &open, planned);
     steps
         .map(Some)
         .map_err(|report| refused(source(entry), &report))
@@ -99,7 +82,7 @@ fn parse(script: &str, text: &str) -> Result<Migration, DatabaseError> {
     migration::read(script, text).map_err(|report| refused((script, text), &report))
 }
 
-fn refused((script, text): (&str, &str), report: &model::diagnostic::Report) -> DatabaseError {
+fn refused((script, text): (&str, &str), report: &Report) -> DatabaseError {
     DatabaseError::Refused {
         script: script.to_owned(),
         shown: report.render(script, text),
@@ -122,8 +105,8 @@ fn with<T>(
     schema: &Schema,
     (history, base): (&[Entry], &str),
     open: &[(i32, Migration)],
-    planned: impl FnOnce(&Database<'_>) -> Result<T, model::diagnostic::Report>,
-) -> Result<T, model::diagnostic::Report> {
+    planned: impl FnOnce(&Database<'_>) -> Result<T, Report>,
+) -> Result<T, Report> {
     let contracted = history.iter().rev().find(|entry| {
         entry.base == base && entry.phase == Phase::Contracted && entry.plan.is_some()
     });

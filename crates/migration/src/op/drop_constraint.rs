@@ -10,7 +10,7 @@ use crate::file::{Fields, Text};
 use crate::plan::NoteLevel;
 use crate::schema::ConstraintKind;
 use crate::shadow::{self, Replacement};
-use crate::world::{Known, logical, physical};
+use crate::world::{logical, physical};
 
 /// A constraint less.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,18 +36,11 @@ impl DropConstraint {
             down,
         })
     }
-}
 
-impl DropConstraint {
     pub(super) fn plan(&self, draft: &mut Draft) {
-        let Some(table) = draft.table(&self.table) else {
+        let Some((table, columns)) = droppable(draft, &self.table, &self.name) else {
             return;
         };
-        if !droppable(draft, table, &self.name) {
-            return;
-        }
-        let known = draft.world.tables[table].clone();
-        let columns = columns(&known, &self.name);
         let [column] = columns.as_slice() else {
             let message = format!("`{}` is about {} columns", self.name.value, columns.len());
             let mistake = Mistake::new(self.name.span.clone(), message);
@@ -56,8 +49,7 @@ impl DropConstraint {
                 .push(mistake.hint("drop it by `drop_multicolumn_constraint`"));
             return;
         };
-        let column = placed(column.clone(), &self.name);
-        let it = Replacement::same(&column, self.up.as_ref(), self.down.as_ref());
+        let it = Replacement::same(column, self.up.as_ref(), self.down.as_ref());
         let others = if it.keeps_values() {
             Vec::new()
         } else {
@@ -67,26 +59,18 @@ impl DropConstraint {
     }
 }
 
-/// The version's names of a constraint's columns.
-pub(super) fn columns(known: &Known, name: &str) -> Vec<String> {
-    let it = physical(&known.constraints, name).and_then(|it| known.facts.constraints.get(it));
-    let columns = it.map_or(&[][..], |it| it.columns.as_slice());
-    columns
-        .iter()
-        .filter_map(|c| logical(&known.columns, c).map(str::to_owned))
-        .collect()
-}
-
-/// Whether a constraint can go; else a mistake.
-pub(super) fn droppable(draft: &mut Draft, table: usize, name: &Text) -> bool {
+/// The table and the version's names of the columns of a constraint that can go; else a mistake.
+pub(super) fn droppable(
+    draft: &mut Draft,
+    table: &Text,
+    name: &Text,
+) -> Option<(usize, Vec<Text>)> {
+    let table = draft.table(table)?;
     if !draft.constraint(table, name) {
-        return false;
+        return None;
     }
     let known = draft.world.tables[table].clone();
-    let physical = physical(&known.constraints, name).unwrap_or_default();
-    let Some(it) = known.facts.constraints.get(physical) else {
-        return false;
-    };
+    let it = physical(&known.constraints, name).and_then(|it| known.facts.constraints.get(it))?;
     let key = matches!(it.kind, ConstraintKind::Unique | ConstraintKind::PrimaryKey);
     let pointed_at = known
         .facts
@@ -99,9 +83,14 @@ pub(super) fn droppable(draft: &mut Draft, table: usize, name: &Text) -> bool {
             reference.constraint, reference.table
         );
         draft.refuse(&name.span, message);
-        return false;
+        return None;
     }
-    true
+    let columns = it
+        .columns
+        .iter()
+        .filter_map(|column| logical(&known.columns, column));
+    let columns = columns.map(|column| placed(column.to_owned(), name));
+    Some((table, columns.collect()))
 }
 
 fn same(a: &[String], b: &[String]) -> bool {

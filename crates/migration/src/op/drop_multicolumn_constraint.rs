@@ -1,8 +1,7 @@
 //! A constraint of several columns less.
 
 use super::create_constraint::replacements;
-use super::drop_constraint::{columns, droppable, forget};
-use super::facts::placed;
+use super::drop_constraint::{droppable, forget};
 use crate::draft::Draft;
 use crate::file::{Fields, Text};
 
@@ -30,22 +29,11 @@ impl DropMulticolumnConstraint {
             down,
         })
     }
-}
 
-impl DropMulticolumnConstraint {
     pub(super) fn plan(&self, draft: &mut Draft) {
-        let Some(table) = draft.table(&self.table) else {
+        let Some((table, columns)) = droppable(draft, &self.table, &self.name) else {
             return;
         };
-        if !droppable(draft, table, &self.name) {
-            return;
-        }
-        let known = draft.world.tables[table].clone();
-        let columns = columns(&known, &self.name);
-        let columns: Vec<Text> = columns
-            .into_iter()
-            .map(|column| placed(column, &self.name))
-            .collect();
         let others = replacements(draft, table, (&columns, &self.up, &self.down));
         if draft.mistakes.is_empty() {
             forget(draft, table, (&self.name, &others));

@@ -48,7 +48,8 @@ impl Runner {
         let (rank, mut plan) = (entry.installed_rank, plan_of(entry)?);
         if entry.phase == Phase::Published {
             let client = &mut self.connection.client;
-            if let Some(steps) = change::contract(client, (&history, entry)).await? {
+            let steps = change::end(client, (&history, entry), migration::contract).await?;
+            if let Some(steps) = steps {
                 plan.contract = steps;
             }
             state::set_plan(&self.connection.client, (rank, Phase::Contract), &plan).await?;
@@ -101,7 +102,8 @@ impl Runner {
         (history, entry): (&[Entry], &Entry),
         plan: &mut Plan,
     ) -> Result<(), DatabaseError> {
-        match change::abort(&mut self.connection.client, (history, entry)).await {
+        let client = &mut self.connection.client;
+        match change::end(client, (history, entry), migration::abort).await {
             Ok(Some(steps)) => plan.abort = steps,
             // The first plan is still better than none.
             Ok(None) | Err(DatabaseError::Refused { .. }) => return Ok(()),

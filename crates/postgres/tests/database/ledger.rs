@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use postgres::Runner;
 use tokio::task::JoinHandle;
 
 use crate::script::runner;
@@ -21,6 +22,9 @@ operations:
       up: upper(name)
       down: lower(name)
 "#;
+
+/// Where the new version is.
+const NEW_PATH: &str = "public_02_capitals";
 
 const ROWS: u64 = 400;
 
@@ -52,6 +56,35 @@ impl Ledger {
 enum Version {
     Old,
     New,
+}
+
+impl Version {
+    /// What a writer writes as its `n`th, in small letters.
+    fn value(self, writer: u64, n: u64) -> String {
+        match self {
+            Self::Old => format!("old{writer}-{n}"),
+            Self::New => format!("new{writer}-{n}"),
+        }
+    }
+
+    /// A value as this version knows it.
+    fn shown(self, value: &str) -> String {
+        match self {
+            Self::Old => value.to_owned(),
+            Self::New => value.to_uppercase(),
+        }
+    }
+
+    /// Views take no `ON CONFLICT` of a table's key, so only the old version writes that way.
+    fn statement(self, n: u64) -> &'static str {
+        match (self, n % 5) {
+            (Self::Old, 0) => {
+                "INSERT INTO users (id, name, n) VALUES ($1, $2, 1) ON CONFLICT (id)
+                 DO UPDATE SET name = excluded.name, n = users.n + 1 RETURNING n"
+            }
+            _ => "UPDATE users SET name = $2, n = n + 1 WHERE id = $1 RETURNING n",
+        }
+    }
 }
 
 struct Writers {
@@ -89,17 +122,9 @@ impl Stage {
                 while !stop.load(Ordering::Relaxed) {
                     n += 1;
                     let id = i64::try_from(n.wrapping_mul(2_654_435_761) % ROWS).unwrap();
-                    let value = format!("{}{writer}-{n}", if version == Version::Old { "old" } else { "new" });
-                    let sent = match version {
-                        Version::Old => value.clone(),
-                        Version::New => value.to_uppercase(),
-                    };
-                    let sql = match n % 5 {
-                        0 => "INSERT INTO users (id, name, n) VALUES ($1, $2, 1) ON CONFLICT (id) DO UPDATE SET name = excluded.name, n = users.n + 1 RETURNING n",
-                        _ => "UPDATE users SET name = $2, n = n + 1 WHERE id = $1 RETURNING n",
-                    };
-                    let sql = if version == Version::New { "UPDATE users SET name = $2, n = n + 1 WHERE id = $1 RETURNING n" } else { sql };
-                    let rows = connection.client().query(sql, &[&id, &sent]).await;
+                    let value = version.value(writer, n);
+                    let (client, sent) = (connection.client(), version.shown(&value));
+                    let rows = client.query(version.statement(n), &[&id, &sent]).await;
                     let rows = rows.unwrap_or_else(|error| panic!("{value} failed: {error:?}"));
                     if let Some(row) = rows.first() {
                         ledger.wrote(id, row.get(0), &value);
@@ -109,6 +134,16 @@ impl Stage {
             }));
         }
         Writers { stop, tasks }
+    }
+
+    /// The change, published, and writers of its version that have done their part.
+    async fn published(&self, runner: &mut Runner) -> Writers {
+        let change = runner.plan("public", ("02_capitals.yaml", CHANGE)).await;
+        runner.expand(&change.unwrap()).await.unwrap();
+        let path = format!("{NEW_PATH}, public");
+        let writers = self.writers(Version::New, &path).await;
+        self.more().await;
+        writers
     }
 
     /// Waits until the writers have done so many more.
@@ -131,10 +166,7 @@ impl Stage {
             let Some((last, value, count)) = ledger.get(&id) else {
                 continue;
             };
-            let wanted = match version {
-                Version::Old => value.clone(),
-                Version::New => value.to_uppercase(),
-            };
+            let wanted = version.shown(value);
             assert_eq!((&name, n), (&wanted, *last), "row {id} through {path}");
             assert_eq!(n, *count, "no write of row {id} was lost");
         }
@@ -153,41 +185,22 @@ async fn no_write_of_either_version_is_lost() {
         ledger: Arc::default(),
         writes: Arc::default(),
     };
-    let new_path = "public_02_capitals";
+    let mut runner = runner(&stage.database).await;
     let old = stage.writers(Version::Old, "public").await;
     stage.more().await;
-    let mut runner = runner(&stage.database).await;
-    let change = runner
-        .plan("public", ("02_capitals.yaml", CHANGE))
-        .await
-        .unwrap();
-    runner.expand(&change).await.unwrap();
-    let new = stage
-        .writers(Version::New, &format!("{new_path}, public"))
-        .await;
-    stage.more().await;
+    let new = stage.published(&mut runner).await;
     new.end().await;
-    runner
-        .abort("02_capitals", "the ledger's first half")
-        .await
-        .unwrap();
+    let reason = "the ledger's first half";
+    runner.abort("02_capitals", reason).await.unwrap();
     old.end().await;
     stage.balance(Version::Old, "public").await;
 
     let old = stage.writers(Version::Old, "public").await;
-    let change = runner
-        .plan("public", ("02_capitals.yaml", CHANGE))
-        .await
-        .unwrap();
-    runner.expand(&change).await.unwrap();
-    let new = stage
-        .writers(Version::New, &format!("{new_path}, public"))
-        .await;
-    stage.more().await;
+    let new = stage.published(&mut runner).await;
     old.end().await;
     stage.more().await;
     runner.contract("02_capitals").await.unwrap();
     new.end().await;
-    stage.balance(Version::New, new_path).await;
+    stage.balance(Version::New, NEW_PATH).await;
     stage.balance(Version::New, "public").await;
 }

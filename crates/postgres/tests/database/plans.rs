@@ -1,197 +1,68 @@
-//! Plans as plain statements: each goes forth, back, forth again and to its end.
+//! Several versions side by side, each right whoever writes; forth, back, and to their ends.
 
-use migration::plan::{Backfill, Plan, Run, Step};
 use migration::schema::Schema;
-use migration::{Migration, Open};
-use postgres::Connection;
+use postgres::{Connection, Consent, Runner, Settings};
 
+use crate::script::{Heard, runner_with, settings};
 use crate::stand::Database;
 
 /// A database with what is in progress on it.
 pub(crate) struct Stage {
-    connection: Connection,
-    published: Option<String>,
-    pub(crate) open: Vec<(u32, Migration)>,
-}
-
-impl Stage {
-    pub(crate) async fn schema(&mut self) -> Schema {
-        postgres::read::schema(self.connection.client(), "public")
-            .await
-            .unwrap()
-    }
-
-    /// Calls `plan` with what the database is now.
-    async fn planned<T>(
-        &mut self,
-        plan: impl Fn(&migration::Database<'_>) -> Result<T, model::diagnostic::Report>,
-    ) -> T {
-        let schema = self.schema().await;
-        let open = self.open.iter();
-        let open: Vec<Open<'_>> = open
-            .map(|(serial, migration)| Open {
-                serial: *serial,
-                migration,
-            })
-            .collect();
-        let database = migration::Database {
-            schema: &schema,
-            published: self.published.as_deref(),
-            open: &open,
-        };
-        plan(&database).unwrap_or_else(|report| {
-            let last = &open.last().unwrap().migration;
-            panic!("{}", report.render(&last.name, &last.text))
-        })
-    }
-
-    async fn run(&mut self, steps: &[Step]) {
-        for step in steps {
-            let client = self.connection.client();
-            let mut script = step.statements.join(";\n");
-            match &step.run {
-                Run::Together | Run::Validate => {
-                    script = format!("BEGIN; SET LOCAL search_path = public;\n{script};\nCOMMIT");
-                    let done = client.batch_execute(&script).await;
-                    done.unwrap_or_else(|error| panic!("{}: {error:?}\n{script}", step.title));
-                }
-                Run::Alone { done, .. } => {
-                    for statement in &step.statements {
-                        let ran = client.batch_execute(statement).await;
-                        ran.unwrap_or_else(|error| {
-                            panic!("{}: {error:?}\n{statement}", step.title)
-                        });
-                    }
-                    if done != "SELECT false" {
-                        let row = client.query_one(done, &[]).await.unwrap();
-                        assert!(row.get::<_, bool>(0), "{}", step.title);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn fill(&mut self, it: &Backfill) {
-        let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let set = it
-            .set
-            .iter()
-            .map(|set| format!("{} = {}", quote(&set.column), set.expression));
-        let path: Vec<String> = it.search_path.iter().map(|name| quote(name)).collect();
-        let script = format!(
-            "BEGIN; SET LOCAL gapless.backfill = 'on'; SET LOCAL search_path = {};\nUPDATE {}.{} AS {} SET {};\nCOMMIT",
-            path.join(", "),
-            quote(&it.table.schema),
-            quote(&it.table.name),
-            quote(&it.alias),
-            set.collect::<Vec<_>>().join(", "),
-        );
-        let done = self.connection.client().batch_execute(&script).await;
-        done.unwrap_or_else(|error| panic!("{error:?}\n{script}"));
-    }
-
-    /// Expands, fills in and publishes the newest migration.
-    async fn start(&mut self) -> Plan {
-        let mut plan = self.planned(migration::plan).await;
-        self.run(&plan.expand).await;
-        if plan.reread {
-            plan = self.planned(migration::plan).await;
-        }
-        for backfill in &plan.backfill {
-            self.fill(backfill).await;
-        }
-        self.run(&plan.publish).await;
-        plan
-    }
-
-    pub(crate) async fn abort(&mut self) {
-        let steps = self.planned(migration::abort).await;
-        self.run(&steps).await;
-    }
-
-    /// Contracts the oldest migration.
-    pub(crate) async fn contract(&mut self) {
-        let steps = self.planned(migration::contract).await;
-        self.run(&steps).await;
-        let (_, oldest) = self.open.remove(0);
-        self.published = Some(oldest.version("public"));
-    }
+    program: Connection,
+    runner: Runner,
+    /// The changes in progress, oldest first.
+    open: Vec<String>,
 }
 
 /// An empty database, or `None` where there is no server.
 pub(crate) async fn stage() -> Option<Stage> {
     let database = Database::new()?;
-    let connection = database.connect().await;
+    let yes = Settings {
+        consent: Consent::Given,
+        ..settings()
+    };
+    let observer = Heard::default().observer();
+    let (runner, _wish) = runner_with(&database, (yes, observer)).await.unwrap();
     Some(Stage {
-        connection,
-        published: None,
+        program: database.connect().await,
+        runner,
         open: Vec::new(),
     })
 }
 
-#[tokio::test]
-async fn every_example_of_the_other_dialect_starts_goes_back_and_ends() {
-    let Ok(folder) = std::env::var("GAPLESS_PGROLL_EXAMPLES") else {
-        eprintln!("skipped: GAPLESS_PGROLL_EXAMPLES does not name the folder of examples");
-        return;
-    };
-    let Some(mut stage) = stage().await else {
-        return;
-    };
-    let files = std::fs::read_dir(folder).unwrap();
-    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|it| it == "yaml"));
-    files.sort();
-    for (path, serial) in files.iter().zip(1..) {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(path).unwrap();
-        let migration = migration::read(&name, &text).unwrap();
-        let before = stage.schema().await.without_estimates();
-        stage.open.push((serial, migration));
-        eprintln!("{name}");
-        // SQL that does not say how it is taken back is not.
-        if !text.contains("sql:") || text.contains("down:") || text.contains("onComplete") {
-            stage.start().await;
-            stage.abort().await;
-            let after = stage.schema().await.without_estimates();
-            assert_same(&before, &after, &name);
-        }
-        stage.start().await;
-        stage.contract().await;
-        let end = stage.schema().await;
-        let left = format!("{end:?}");
-        let at = left.find("gapless");
-        assert!(
-            at.is_none(),
-            "{name}: {}",
-            &left[at.unwrap_or(0).saturating_sub(300)..][..400]
-        );
-    }
-    assert!(files.len() > 50, "the folder has {} examples", files.len());
-}
-
-pub(crate) fn assert_same(before: &Schema, after: &Schema, name: &str) {
-    for (table, facts) in &before.tables {
-        assert_eq!(Some(facts), after.tables.get(table), "{name}: {table}");
-    }
-    assert_eq!(before, after, "{name}");
-}
-
 impl Stage {
-    /// Adds a migration and starts it.
-    pub(crate) async fn begin(&mut self, serial: u32, yaml: &str) {
-        let name = format!("v{serial}.yaml");
-        let migration = migration::read(&name, yaml)
-            .unwrap_or_else(|report| panic!("{}", report.render(&name, yaml)));
-        self.open.push((serial, migration));
-        self.start().await;
+    pub(crate) async fn schema(&mut self) -> Schema {
+        let read = postgres::read::schema(self.program.client(), "public").await;
+        read.unwrap().without_estimates()
+    }
+
+    /// Expands, fills in and publishes a change, as version `number`.
+    pub(crate) async fn begin(&mut self, number: u32, yaml: &str) {
+        let name = format!("v{number}.yaml");
+        let planned = self.runner.plan("public", (&name, yaml)).await;
+        let change = planned.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let expanded = self.runner.expand(&change).await;
+        expanded.unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.open.push(change.version);
+    }
+
+    /// Takes the newest change back.
+    pub(crate) async fn abort(&mut self) {
+        let newest = self.open.pop().unwrap();
+        self.runner.abort(&newest, "the test").await.unwrap();
+    }
+
+    /// Contracts the oldest change.
+    pub(crate) async fn contract(&mut self) {
+        let oldest = self.open.remove(0);
+        self.runner.contract(&oldest).await.unwrap();
     }
 
     /// Runs SQL as a program of that version does; `None` is the one before any migration.
     pub(crate) async fn tell(&mut self, version: Option<u32>, sql: &str) -> String {
         let path = version.map_or("public".to_owned(), |v| format!("public_v{v}, public"));
         let script = format!("SET search_path = {path}; {sql}");
-        let told = self.connection.client().simple_query(&script).await;
+        let told = self.program.client().simple_query(&script).await;
         let told = told.unwrap_or_else(|error| panic!("v{version:?}: {error:?}\n{sql}"));
         let mut rows = Vec::new();
         for message in told {
@@ -201,6 +72,22 @@ impl Stage {
             }
         }
         rows.join(" ")
+    }
+}
+
+pub(crate) fn assert_same(before: &Schema, after: &Schema, name: &str) {
+    for (table, facts) in &before.tables {
+        assert_eq!(Some(facts), after.tables.get(table), "{name}: {table}");
+    }
+    assert_eq!(before, after, "{name}");
+}
+
+/// Nothing of ours is left but the version's views.
+pub(crate) fn assert_clean(schema: &Schema, name: &str) {
+    let left = format!("{schema:?}");
+    for ours in ["_gapless_", "~gapless"] {
+        let found = left.split_once(ours);
+        assert!(found.is_none(), "{name} left {ours}{}", found.unwrap().1);
     }
 }
 
@@ -311,17 +198,15 @@ async fn changes_are_taken_back_newest_first_and_leave_nothing() {
         return;
     };
     stage.tell(None, ITEMS).await;
-    let before = stage.schema().await.without_estimates();
+    let before = stage.schema().await;
     stage.begin(1, FIRST).await;
     stage.begin(2, SECOND).await;
     stage.abort().await;
-    stage.open.pop();
     let sql = "UPDATE items SET price = 9 WHERE id = 1";
     stage.tell(None, sql).await;
     stage.sees(Some(1), NEW, "1|a|9 EUR|x|A").await;
     stage.abort().await;
-    stage.open.pop();
-    let after = stage.schema().await.without_estimates();
+    let after = stage.schema().await;
     assert_same(&before, &after, "both taken back");
 }
 
@@ -376,5 +261,5 @@ async fn what_hangs_on_a_column_outlives_its_change() {
     assert_eq!(goods.referenced_by.len(), 1, "the key of `lines` survives");
     let index = &goods.indexes["items_name"].definition;
     assert!(index.contains("lower(title) DESC"), "{index}");
-    assert!(!format!("{schema:?}").contains("gapless"));
+    assert_clean(&schema, "contracted");
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use migration::plan::{Run, Step};
-use postgres::{DatabaseError, Event, Phase, Runner, Settings, Wish};
+use postgres::{Connection, DatabaseError, Event, Phase, Runner, Settings, Wish};
+
+use tokio_postgres::Transaction;
 
 use crate::script::{
     Heard, by_id, change, plan, runner, runner_until, runner_with, settings, step, table,
@@ -18,6 +20,14 @@ async fn users() -> Option<Database> {
     let database = Database::new()?;
     database.run(USERS).await;
     Some(database)
+}
+
+/// A transaction that has read `users`, and so keeps a lock on it.
+async fn reading(reader: &mut Connection) -> Transaction<'_> {
+    let reading = reader.client().transaction().await.unwrap();
+    let read = reading.query("SELECT count(*) FROM users", &[]).await;
+    read.unwrap();
+    reading
 }
 
 async fn phase(runner: &Runner) -> Phase {
@@ -184,11 +194,7 @@ async fn a_long_reader_delays_the_step_and_nobody_else() {
         return;
     };
     let mut reader = database.connect().await;
-    let reading = reader.client().transaction().await.unwrap();
-    reading
-        .query("SELECT count(*) FROM users", &[])
-        .await
-        .unwrap();
+    let reading = reading(&mut reader).await;
     let heard = Heard::default();
     let (mut runner, _wish) = runner_with(&database, (settings(), heard.observer()))
         .await
@@ -238,11 +244,7 @@ async fn patience_has_an_end_and_the_change_can_be_carried_on() {
         return;
     };
     let mut reader = database.connect().await;
-    let reading = reader.client().transaction().await.unwrap();
-    reading
-        .query("SELECT count(*) FROM users", &[])
-        .await
-        .unwrap();
+    let reading = reading(&mut reader).await;
     let hasty = Settings {
         patience: Duration::ZERO,
         ..settings()
