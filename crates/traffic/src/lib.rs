@@ -10,6 +10,7 @@ mod choose;
 mod closed;
 mod hash;
 mod index;
+mod listed;
 mod outcome;
 mod path;
 mod repeat;

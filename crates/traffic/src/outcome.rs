@@ -2,105 +2,65 @@
 
 use model::Lost;
 
-/// Whether Gapless had already told the instance to go when the outcome was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// It is there to serve.
-    Serving,
-    /// It was signalled or stopped. While it only drains the program is not touched: what it
-    /// fails then, it fails by itself.
-    Told,
-}
+use crate::listed::listed;
 
-impl Phase {
-    /// How many there are.
-    pub const COUNT: usize = 2;
-    /// All of them, in the order of their indices.
-    pub const ALL: [Self; Self::COUNT] = [Self::Serving, Self::Told];
-
-    /// Its index, below [`Phase::COUNT`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
+listed! {
+    /// Whether Gapless had already told the instance to go when the outcome was seen.
+    pub enum Phase {
+        /// It is there to serve.
+        Serving,
+        /// It was signalled or stopped. While it only drains the program is not touched: what it
+        /// fails then, it fails by itself.
+        Told,
     }
 }
 
-/// What became of one attempt at one endpoint. Each admitted attempt ends with exactly one;
-/// only [`Outcome::TunnelOpened`] is counted beside the one that ends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// A whole response, 2xx.
-    Status2xx,
-    /// A whole response, 3xx.
-    Status3xx,
-    /// A whole response, 4xx.
-    Status4xx,
-    /// A whole response, 5xx but for the three below (and above 599).
-    Status5xx,
-    /// A whole response, 502.
-    Status502,
-    /// A whole response, 503.
-    Status503,
-    /// A whole response, 504.
-    Status504,
-    /// The connection failed, and nothing else was tried.
-    ConnectFailed,
-    /// The connection failed, and the request went elsewhere.
-    ConnectRepeated,
-    /// The connection ended before a whole response head.
-    NoResponse,
-    /// The same, and the request went elsewhere.
-    NoResponseRepeated,
-    /// The endpoint answered with something that is no response to this request.
-    BadResponse,
-    /// The response ended before its end.
-    Truncated,
-    /// The endpoint was silent for too long, before or within its response.
-    Timeout,
-    /// We ended it at the drain limit.
-    Cut,
-    /// It was open in a worker that died.
-    Killed,
-    /// The client went away, or broke the rules, before it had its whole response.
-    ClientGone,
-    /// A tunnel began.
-    TunnelOpened,
-    /// A tunnel was ended by one of its ends.
-    TunnelClosed,
+listed! {
+    /// What became of one attempt at one endpoint. Each admitted attempt ends with exactly one;
+    /// only [`Outcome::TunnelOpened`] is counted beside the one that ends it.
+    pub enum Outcome {
+        /// A whole response, 2xx.
+        Status2xx,
+        /// A whole response, 3xx.
+        Status3xx,
+        /// A whole response, 4xx.
+        Status4xx,
+        /// A whole response, 5xx but for the three below (and above 599).
+        Status5xx,
+        /// A whole response, 502.
+        Status502,
+        /// A whole response, 503.
+        Status503,
+        /// A whole response, 504.
+        Status504,
+        /// The connection failed, and nothing else was tried.
+        ConnectFailed,
+        /// The connection failed, and the request went elsewhere.
+        ConnectRepeated,
+        /// The connection ended before a whole response head.
+        NoResponse,
+        /// The same, and the request went elsewhere.
+        NoResponseRepeated,
+        /// The endpoint answered with something that is no response to this request.
+        BadResponse,
+        /// The response ended before its end.
+        Truncated,
+        /// The endpoint was silent for too long, before or within its response.
+        Timeout,
+        /// We ended it at the drain limit.
+        Cut,
+        /// It was open in a worker that died.
+        Killed,
+        /// The client went away, or broke the rules, before it had its whole response.
+        ClientGone,
+        /// A tunnel began.
+        TunnelOpened,
+        /// A tunnel was ended by one of its ends.
+        TunnelClosed,
+    }
 }
 
 impl Outcome {
-    /// How many there are.
-    pub const COUNT: usize = 19;
-    /// All of them, in the order of their indices.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Status2xx,
-        Self::Status3xx,
-        Self::Status4xx,
-        Self::Status5xx,
-        Self::Status502,
-        Self::Status503,
-        Self::Status504,
-        Self::ConnectFailed,
-        Self::ConnectRepeated,
-        Self::NoResponse,
-        Self::NoResponseRepeated,
-        Self::BadResponse,
-        Self::Truncated,
-        Self::Timeout,
-        Self::Cut,
-        Self::Killed,
-        Self::ClientGone,
-        Self::TunnelOpened,
-        Self::TunnelClosed,
-    ];
-
-    /// Its index, below [`Outcome::COUNT`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
     /// The outcome of a whole response with `status`.
     #[must_use]
     pub fn of_status(status: u16) -> Self {
@@ -172,103 +132,49 @@ pub enum Effect {
     None,
 }
 
-/// Why the proxy itself answered a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rejected {
-    /// No route leads anywhere from this host and path.
-    NoRoute,
-    /// The request is malformed.
-    BadRequest,
-    /// The head did not come in time.
-    HeadTimeout,
-    /// There are too many connections.
-    Connections,
-    /// This client has too many connections.
-    ClientConnections,
-    /// The body is larger than the limit.
-    BodyTooLarge,
-    /// The body did not come in time.
-    BodyTimeout,
-    /// No endpoint was ready in time.
-    NoEndpoint,
-    /// Too many requests wait for an endpoint.
-    Overload,
-    /// No connection to an endpoint could be made.
-    Connect,
-    /// The endpoint closed without a response.
-    NoResponse,
-    /// The endpoint's response is none.
-    BadResponse,
-    /// The endpoint was silent for too long.
-    Timeout,
-    /// It was open at the drain limit.
-    Cut,
-    /// The service is paused, and too many requests are held already, or this one for too long.
-    Paused,
-    /// The service is closed for maintenance.
-    Maintenance,
-    /// The connection was made for another host.
-    Misdirected,
-    /// It is to come over TLS instead.
-    Redirected,
+listed! {
+    /// Why the proxy itself answered a request.
+    pub enum Rejected {
+        /// No route leads anywhere from this host and path.
+        NoRoute => "no_route",
+        /// The request is malformed.
+        BadRequest => "bad_request",
+        /// The head did not come in time.
+        HeadTimeout => "head_timeout",
+        /// There are too many connections.
+        Connections => "connections",
+        /// This client has too many connections.
+        ClientConnections => "client_connections",
+        /// The body is larger than the limit.
+        BodyTooLarge => "body_too_large",
+        /// The body did not come in time.
+        BodyTimeout => "body_timeout",
+        /// No endpoint was ready in time.
+        NoEndpoint => "no_endpoint",
+        /// Too many requests wait for an endpoint.
+        Overload => "overload",
+        /// No connection to an endpoint could be made.
+        Connect => "connect",
+        /// The endpoint closed without a response.
+        NoResponse => "no_response",
+        /// The endpoint's response is none.
+        BadResponse => "bad_response",
+        /// The endpoint was silent for too long.
+        Timeout => "timeout",
+        /// It was open at the drain limit.
+        Cut => "cut",
+        /// The service is paused, and too many requests are held already, or this one for too long.
+        Paused => "paused",
+        /// The service is closed for maintenance.
+        Maintenance => "maintenance",
+        /// The connection was made for another host.
+        Misdirected => "misdirected",
+        /// It is to come over TLS instead.
+        Redirected => "redirected",
+    }
 }
 
 impl Rejected {
-    /// How many there are.
-    pub const COUNT: usize = 18;
-    /// All of them, in the order of their indices.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::NoRoute,
-        Self::BadRequest,
-        Self::HeadTimeout,
-        Self::Connections,
-        Self::ClientConnections,
-        Self::BodyTooLarge,
-        Self::BodyTimeout,
-        Self::NoEndpoint,
-        Self::Overload,
-        Self::Connect,
-        Self::NoResponse,
-        Self::BadResponse,
-        Self::Timeout,
-        Self::Cut,
-        Self::Paused,
-        Self::Maintenance,
-        Self::Misdirected,
-        Self::Redirected,
-    ];
-
-    /// Its index, below [`Rejected::COUNT`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Its fixed name, on receipts and in `X-Gapless-Error`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoRoute => "no_route",
-            Self::BadRequest => "bad_request",
-            Self::HeadTimeout => "head_timeout",
-            Self::Connections => "connections",
-            Self::ClientConnections => "client_connections",
-            Self::BodyTooLarge => "body_too_large",
-            Self::BodyTimeout => "body_timeout",
-            Self::NoEndpoint => "no_endpoint",
-            Self::Overload => "overload",
-            Self::Paused => "paused",
-            Self::Maintenance => "maintenance",
-            Self::Connect => "connect",
-            Self::NoResponse => "no_response",
-            Self::BadResponse => "bad_response",
-            Self::Timeout => "timeout",
-            Self::Cut => "cut",
-            Self::Misdirected => "misdirected",
-            Self::Redirected => "redirected",
-        }
-    }
-
     /// The status of the response.
     #[must_use]
     pub const fn status(self) -> u16 {
@@ -344,17 +250,6 @@ impl Rejected {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn indices_are_places_in_the_lists() {
-        for (at, outcome) in Outcome::ALL.into_iter().enumerate() {
-            assert_eq!(outcome.index(), at);
-        }
-        for (at, rejected) in Rejected::ALL.into_iter().enumerate() {
-            assert_eq!(rejected.index(), at);
-        }
-        assert_eq!(Phase::ALL.map(Phase::index), [0, 1]);
-    }
 
     #[test]
     fn the_same_failure_is_the_releases_before_and_ours_after_it_was_told() {
