@@ -155,13 +155,8 @@ fn judge_owners(owners: &[PortOwner], key: &Key, port: u16) -> Result<(), Failur
     let Some(stranger) = owners.iter().find(|owner| owner.key.as_ref() != Some(key)) else {
         return Ok(());
     };
-    let who = match (stranger.pid, &stranger.key) {
-        (Some(pid), Some(other)) => format!("{} (pid {pid}) of {other}", stranger.name),
-        (Some(pid), None) => format!("{} (pid {pid})", stranger.name),
-        (None, _) => "a process of another user".to_owned(),
-    };
     Err(Failure::because(format!(
-        "port {port} belongs to {who}, not to this instance"
+        "port {port} belongs to {stranger}, not to this instance"
     )))
 }
 

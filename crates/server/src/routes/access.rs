@@ -14,13 +14,11 @@ use bytes::Bytes;
 use control::Handle;
 use control::api::ApiError;
 
-use super::logs::since;
-use super::looks::{Pairs, limit};
+use super::lines::{Asked, LineQuery};
+use super::looks::Pairs;
 use crate::body::pieces;
-use crate::failure::{Refused, parsed, service};
+use crate::failure::Refused;
 
-/// Lines sent first unless asked for otherwise.
-const LINES: u32 = 200;
 /// How often it is looked for new lines.
 const EVERY: Duration = Duration::from_millis(200);
 /// How a line begins; the time follows.
@@ -33,31 +31,19 @@ struct Wanted {
     services: Vec<Vec<u8>>,
     others: Vec<Vec<u8>>,
     since: Option<String>,
-    lines: usize,
-    follow: bool,
 }
 
 impl Wanted {
-    fn read(pairs: &Pairs) -> Result<Self, Refused> {
-        let mut wanted = Self {
-            lines: limit(pairs, "lines", LINES)? as usize,
-            ..Self::default()
-        };
+    fn new(asked: &Asked) -> Self {
         let field = |name: &str, value: &str| format!("\"{name}\":\"{value}\"").into_bytes();
-        for (key, text) in &pairs.0 {
-            match key.as_str() {
-                "service" => {
-                    let name = service(text)?.to_string();
-                    wanted.services.push(field("service", &name));
-                }
-                "release" | "instance" => wanted.others.push(field(key, text)),
-                "since_seconds" => wanted.since = Some(since(parsed(text, "number of seconds")?)),
-                "follow" => wanted.follow = parsed(text, "`true` or `false`")?,
-                // Others are of a newer client, or read above.
-                _ => {}
-            }
+        let services = asked.services.iter();
+        let release = asked.release.iter().map(|value| field("release", value));
+        let instance = asked.instance.iter().map(|value| field("instance", value));
+        Self {
+            services: services.map(|name| field("service", name)).collect(),
+            others: release.chain(instance).collect(),
+            since: asked.since.clone(),
         }
-        Ok(wanted)
     }
 
     fn has(&self, line: &[u8]) -> bool {
@@ -124,14 +110,7 @@ fn read_lines(mut file: File, offset: u64, take: &mut impl FnMut(&[u8])) -> io::
 /// The newest lines of the access log, oldest first, and with `follow` those that come: one
 /// JSON object a line.
 #[utoipa::path(get, path = "/v1/access",
-    params(
-        ("service" = Option<String>, Query, description = "Only this service; may come several times"),
-        ("release" = Option<String>, Query, description = "Only this release, `v42`"),
-        ("instance" = Option<String>, Query, description = "Only this instance, `web-v42-7`"),
-        ("since_seconds" = Option<u64>, Query, description = "Only the last so many seconds"),
-        ("lines" = Option<u32>, Query, description = "At most so many of the past, 200 by default"),
-        ("follow" = Option<bool>, Query, description = "Go on with what is asked from now on"),
-    ),
+    params(LineQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson", body = Object),
         (status = 400, body = ApiError),
@@ -140,7 +119,8 @@ pub(crate) async fn access(
     State(control): State<Handle>,
     pairs: Pairs,
 ) -> Result<Response, Refused> {
-    let wanted = Wanted::read(&pairs)?;
+    let asked = Asked::read(&pairs)?;
+    let wanted = Wanted::new(&asked);
     let reader = Reader {
         directory: control.access_log().to_owned(),
         offsets: BTreeMap::new(),
@@ -148,7 +128,7 @@ pub(crate) async fn access(
     let (sender, body) = pieces::<std::convert::Infallible>();
     tokio::spawn(async move {
         let mut reader = reader;
-        let mut most = wanted.lines;
+        let mut most = asked.lines;
         loop {
             let wished = wanted.clone();
             let read = tokio::task::spawn_blocking(move || newest(reader, &wished, most));
@@ -162,7 +142,7 @@ pub(crate) async fn access(
                     return;
                 }
             }
-            if !wanted.follow || sender.is_closed() {
+            if !asked.follow || sender.is_closed() {
                 return;
             }
             tokio::time::sleep(EVERY).await;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -15,27 +14,14 @@ use runtime::logs::{LogLine as Line, Logs};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
-use super::looks::{Pairs, limit};
+use super::lines::{Asked, LineQuery, ago};
+use super::looks::Pairs;
 use crate::body::pieces;
-use crate::failure::{Refused, parsed, service};
-
-/// Lines sent first unless asked for otherwise.
-const LINES: u32 = 200;
+use crate::failure::Refused;
 
 type Sender = mpsc::Sender<Result<Bytes, std::convert::Infallible>>;
 
-/// Which lines are wanted.
-#[derive(Debug, Clone, Default)]
-struct Wanted {
-    services: Vec<String>,
-    release: Option<String>,
-    instance: Option<String>,
-    since: Option<String>,
-    lines: usize,
-    follow: bool,
-}
-
-impl Wanted {
+impl Asked {
     fn has(&self, line: &Line) -> bool {
         let is = |wanted: &Option<String>, found: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
@@ -50,20 +36,13 @@ impl Wanted {
 
 /// The newest lines, oldest first, and with `follow` those that come: one JSON object a line.
 #[utoipa::path(get, path = "/v1/logs",
-    params(
-        ("service" = Option<String>, Query, description = "Only this service; may come several times"),
-        ("release" = Option<String>, Query, description = "Only this release, `v42`"),
-        ("instance" = Option<String>, Query, description = "Only this instance, `web-v42-7`"),
-        ("since_seconds" = Option<u64>, Query, description = "Only the last so many seconds"),
-        ("lines" = Option<u32>, Query, description = "At most so many of the past, 200 by default"),
-        ("follow" = Option<bool>, Query, description = "Go on with what is printed from now on"),
-    ),
+    params(LineQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson", body = LogLine),
         (status = 400, body = ApiError),
     ))]
 pub(crate) async fn logs(State(control): State<Handle>, pairs: Pairs) -> Result<Response, Refused> {
-    let wanted = wanted(&pairs)?;
+    let wanted = Asked::read(&pairs)?;
     let mut services = wanted.services.clone();
     if services.is_empty() {
         let known = control.services().await?;
@@ -89,36 +68,8 @@ pub(crate) async fn logs(State(control): State<Handle>, pairs: Pairs) -> Result<
     Ok((headers, Body::new(body)).into_response())
 }
 
-fn wanted(pairs: &Pairs) -> Result<Wanted, Refused> {
-    let mut wanted = Wanted {
-        lines: limit(pairs, "lines", LINES)? as usize,
-        ..Wanted::default()
-    };
-    for (key, text) in &pairs.0 {
-        match key.as_str() {
-            "service" => wanted.services.push(service(text)?.to_string()),
-            "release" => wanted.release = Some(text.clone()),
-            "instance" => wanted.instance = Some(text.clone()),
-            "since_seconds" => wanted.since = Some(since(parsed(text, "number of seconds")?)),
-            "follow" => wanted.follow = parsed(text, "`true` or `false`")?,
-            // Others are of a newer client, or read above.
-            _ => {}
-        }
-    }
-    Ok(wanted)
-}
-
-/// The time so many seconds ago, as lines have it.
-pub(super) fn since(seconds: u64) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let then = now
-        .unwrap_or_default()
-        .saturating_sub(Duration::from_secs(seconds));
-    control::rfc3339(i64::try_from(then.as_millis()).unwrap_or(0))
-}
-
 /// The newest wanted lines on disk, oldest first. Blocks.
-fn past(logs: &Logs, services: &[String], wanted: &Wanted) -> Vec<Arc<Line>> {
+fn past(logs: &Logs, services: &[String], wanted: &Asked) -> Vec<Arc<Line>> {
     logs.flush();
     let mut all = Vec::new();
     for service in services {
@@ -138,7 +89,7 @@ fn past(logs: &Logs, services: &[String], wanted: &Wanted) -> Vec<Arc<Line>> {
 
 async fn follow(
     mut live: broadcast::Receiver<Arc<Line>>,
-    (past, wanted): (&[Arc<Line>], &Wanted),
+    (past, wanted): (&[Arc<Line>], &Asked),
     sender: &Sender,
 ) {
     // What was printed while the past was read comes twice.
@@ -162,7 +113,7 @@ async fn follow(
 /// Stands for lines that a slow listener missed.
 fn missed(count: u64) -> Line {
     Line {
-        time: since(0),
+        time: ago(0),
         service: String::new(),
         release: String::new(),
         instance: String::new(),

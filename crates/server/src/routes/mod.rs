@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod artifacts;
 pub(crate) mod deploys;
 pub(crate) mod events;
+mod lines;
 pub(crate) mod logs;
 pub(crate) mod looks;
 pub(crate) mod orders;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +12,32 @@ use tempfile::TempDir;
 
 /// Nothing in these tests takes nearly as long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a service manager would hear.
+pub(crate) struct Ear {
+    directory: TempDir,
+    socket: UnixDatagram,
+}
+
+impl Ear {
+    pub(crate) fn open() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { directory, socket }
+    }
+
+    pub(crate) fn path(&self) -> String {
+        self.directory.path().join("notify").display().to_string()
+    }
+
+    /// The next message.
+    pub(crate) fn said(&self) -> String {
+        let mut buffer = [0; 128];
+        let count = self.socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..count].to_vec()).unwrap()
+    }
+}
 
 /// A running server and its state directory.
 pub(crate) struct Stage {

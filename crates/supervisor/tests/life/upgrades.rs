@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use rustix::process::Signal;
 
-use crate::stage::{Stage, Worker, alive, eventually, kill};
+use crate::stage::{Ear, Stage, Worker, alive, eventually, kill};
 
 /// The program of all workers here.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_supervisor-stage");
@@ -106,30 +106,20 @@ fn the_supervisor_becomes_the_new_binary_and_still_holds_everything() {
 
 #[test]
 fn systemd_hears_of_a_reload_and_that_the_server_is_ready_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("notify");
-    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-    socket
-        .set_read_timeout(Some(std::time::Duration::from_secs(10)))
-        .unwrap();
-    let said = || {
-        let mut buffer = [0; 128];
-        let count = socket.recv(&mut buffer).unwrap();
-        String::from_utf8(buffer[..count].to_vec()).unwrap()
-    };
-    let (mut stage, mut old) = Stage::open_with(&["--notify", path.to_str().unwrap()]);
+    let ear = Ear::open();
+    let (mut stage, mut old) = Stage::open_with(&["--notify", &ear.path()]);
     old.must("control");
     old.must("ready");
-    assert_eq!(said(), "READY=1");
+    assert_eq!(ear.said(), "READY=1");
     old.must(&format!("upgrade\t{PROGRAM}"));
-    let reloading = said();
+    let reloading = ear.said();
     assert!(
         reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
         "{reloading}"
     );
     let mut new = stage.next_worker();
     finish(&mut old, &mut new);
-    assert_eq!(said(), "READY=1");
+    assert_eq!(ear.said(), "READY=1");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::TcpStream;
 
-use crate::stage::{Stage, alive, eventually, kill};
+use crate::stage::{Ear, Stage, alive, eventually, kill};
 use rustix::process::Signal;
 
 #[test]
@@ -209,25 +209,15 @@ fn when_the_supervisor_dies_the_worker_is_told_and_the_next_server_finds_what_is
 
 #[test]
 fn systemd_is_told_when_the_server_serves_and_when_it_stops() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("notify");
-    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-    socket
-        .set_read_timeout(Some(std::time::Duration::from_secs(10)))
-        .unwrap();
-    let said = || {
-        let mut buffer = [0; 64];
-        let count = socket.recv(&mut buffer).unwrap();
-        String::from_utf8(buffer[..count].to_vec()).unwrap()
-    };
-    let (mut stage, mut worker) = Stage::open_with(&["--notify", path.to_str().unwrap()]);
+    let ear = Ear::open();
+    let (mut stage, mut worker) = Stage::open_with(&["--notify", &ear.path()]);
     worker.must("ready");
-    assert_eq!(said(), "READY=1");
+    assert_eq!(ear.said(), "READY=1");
     kill(worker.pid, Signal::KILL);
     // The next worker is ready as well, but that is no news.
     stage.next_worker().must("ready");
     stage.signal(Signal::TERM);
-    assert_eq!(said(), "STOPPING=1");
+    assert_eq!(ear.said(), "STOPPING=1");
 }
 
 #[test]
