@@ -138,6 +138,10 @@ pub struct ProxyLimits {
     pub response_timeout: Duration,
     /// How long either side may be silent within a body.
     pub idle_timeout: Duration,
+    /// How long a TCP connection may carry nothing either way; `None`: as long as both ends are
+    /// there.
+    #[serde(default)]
+    pub tcp_idle: Option<Duration>,
 }
 
 impl Default for ProxyLimits {
@@ -148,6 +152,7 @@ impl Default for ProxyLimits {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
+            tcp_idle: None,
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::client::{Arrival, Client, Security};
 use crate::orders::Ending;
 use crate::secure;
 use crate::serve;
+use crate::stream::{Opaque, Stream as _};
+use crate::tcp;
 use crate::thread::Thread;
 
 /// How long to wait when there is no descriptor for another connection; the connection waits
@@ -152,7 +154,7 @@ async fn accept(
     }
 }
 
-fn begin(thread: &Rc<Thread>, entrance: &Rc<Entrance>, stream: TcpStream, peer: SocketAddr) {
+fn begin(thread: &Rc<Thread>, entrance: &Rc<Entrance>, mut stream: TcpStream, peer: SocketAddr) {
     let mut arrival = Arrival::new(Rc::clone(thread), Rc::clone(entrance), peer);
     let kind = thread.with_routing(|routing| routing.kind(entrance.address));
     let rejected = if !arrival.is_within_bound() {
@@ -174,8 +176,17 @@ fn begin(thread: &Rc<Thread>, entrance: &Rc<Entrance>, stream: TcpStream, peer: 
             let client = Client::new(arrival, stream, Security::Plain);
             tokio::task::spawn_local(serve::turn_away(client, rejected));
         }
+        (ListenerKind::Tcp, None) => {
+            let client = Client::new(arrival, Opaque(stream), Security::Plain);
+            tokio::task::spawn_local(tcp::serve(client));
+        }
         // A handshake would cost more than is saved.
         (ListenerKind::Https, Some(rejected)) => thread.writer.rejected(None, rejected),
+        // There is no language to say why in.
+        (ListenerKind::Tcp, Some(rejected)) => {
+            thread.writer.rejected(None, rejected);
+            stream.abort();
+        }
     }
 }
 

@@ -165,10 +165,7 @@ async fn attempt<S: Stream>(
             Attempted::Over(After::Answered(visit.client_side.next()))
         }
         End::Tunnel => {
-            client
-                .thread
-                .writer
-                .count(claim.place.cell, Outcome::TunnelOpened);
+            claim.opens_tunnel();
             let outcome = crate::tunnel::carry(client, exchange, visit, &mut upstream).await;
             if outcome == Outcome::Cut {
                 visit.ended(By::Proxy, Stage::Tunnel);
@@ -241,7 +238,7 @@ fn idle<S: Stream>(client: &Client<S>, visit: &Visit, place: Place) -> Option<Tc
 }
 
 /// Connects to the endpoint; the client may leave meanwhile.
-async fn connected<S: Stream>(
+pub(crate) async fn connected<S: Stream>(
     client: &mut Client<S>,
     exchange: &mut Exchange,
     visit: &Visit,
@@ -250,7 +247,7 @@ async fn connected<S: Stream>(
     const FAILED: End = End::Unanswered(Failure::Connect, Progress::NothingSent);
     let stream = connect(claim.place.address).map_err(|_| FAILED)?;
     client.watch.set_deadline_in(visit.limits.connect_timeout);
-    let asking = Asking::before_response(visit.client_side.version());
+    let asking = Asking::before_response::<S>(visit.client_side.version());
     let mut poll = |context: &mut Context<'_>| {
         match poll_connected(context, &stream) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),

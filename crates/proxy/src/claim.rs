@@ -66,6 +66,14 @@ impl Claim {
         }
     }
 
+    /// Notes that the endpoint took the request, whose connection is a tunnel from here on.
+    pub(crate) fn opens_tunnel(&self) {
+        let opened = Outcome::TunnelOpened;
+        self.thread
+            .note_end(self.place.cell, opened, self.connection);
+        self.thread.writer.count(self.place.cell, opened);
+    }
+
     /// Ends it.
     pub(crate) fn end(mut self, outcome: Outcome) {
         self.is_ended = true;

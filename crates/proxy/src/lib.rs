@@ -36,6 +36,7 @@ mod standing;
 mod start;
 mod stream;
 mod sys;
+mod tcp;
 mod thread;
 mod tunnel;
 mod visit;

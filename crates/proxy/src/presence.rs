@@ -39,14 +39,25 @@ pub(crate) enum Side {
 pub(crate) enum Asking {
     Allowed,
     Forbidden,
+    /// It would not be understood: who has said nothing before its end is taken to be gone.
+    Futile,
 }
 
 impl Asking {
     /// Before the final response begins.
-    pub(crate) fn before_response(client: Version) -> Self {
+    pub(crate) fn before_response<S: Stream>(client: Version) -> Self {
         match client {
-            Version::Http11 => Self::Allowed,
-            Version::Http10 => Self::Forbidden,
+            Version::Http11 if S::IS_ASKABLE => Self::Allowed,
+            Version::Http11 | Version::Http10 => Self::Forbidden,
+        }
+    }
+
+    /// While there is no endpoint.
+    pub(crate) fn before_endpoint<S: Stream>(client: Version) -> Self {
+        if S::IS_ASKABLE {
+            Self::before_response::<S>(client)
+        } else {
+            Self::Futile
         }
     }
 }
@@ -74,6 +85,9 @@ impl<S: Stream> Client<S> {
             {
                 Poll::Ready(Ok(Fill::Bytes)) => {}
                 Poll::Ready(Ok(Fill::Full)) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Fill::End)) if asking == Asking::Futile && up.input.is_empty() => {
+                    return Poll::Ready(());
+                }
                 Poll::Ready(Ok(Fill::End)) if up.is_body_there() => {
                     self.note_ended();
                 }
@@ -85,7 +99,9 @@ impl<S: Stream> Client<S> {
         }
         match (self.side, asking) {
             (Side::Ended, Asking::Allowed) => self.ask(context),
-            (Side::Open | Side::Asked, _) | (Side::Ended, Asking::Forbidden) => Poll::Pending,
+            (Side::Open | Side::Asked, _) | (Side::Ended, Asking::Forbidden | Asking::Futile) => {
+                Poll::Pending
+            }
         }
     }
 

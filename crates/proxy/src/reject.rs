@@ -177,7 +177,7 @@ impl<S: Stream> Client<S> {
 }
 
 /// Who is to blame for an answer of ours, and how far the request had come.
-fn termination(rejected: Rejected) -> Termination {
+pub(crate) fn termination(rejected: Rejected) -> Termination {
     match rejected {
         Rejected::NoRoute
         | Rejected::Connections

@@ -213,7 +213,7 @@ impl<S: Stream> Relay<'_, S> {
         let asking = if self.is_begun || self.is_tunnel || !self.down.is_flushed() {
             Asking::Forbidden
         } else {
-            Asking::before_response(self.visit.client_side.version())
+            Asking::before_response::<S>(self.visit.client_side.version())
         };
         match self.client.poll_gone(context, self.up, asking) {
             Poll::Pending => Ok(Moved::No),

@@ -68,7 +68,7 @@ fn raised_limit() -> u64 {
 impl Thread {
     /// Descriptors in use, but for those that are about to be given back.
     fn files(&self) -> u32 {
-        let taken = self.connections() + self.claims.get() + self.pool.len();
+        let taken = self.connections() + self.claims.get() + self.pool.len() + self.pipes.files();
         taken.saturating_sub(self.watches.leaving())
     }
 

@@ -1,10 +1,11 @@
 //! What a client's connection is made of: a socket, or something that behaves like one.
 
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes from and to a client. Everything that serves requests is written for any of them and
@@ -12,6 +13,9 @@ use tokio::net::TcpStream;
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// The protocol spoken, where it is not the one that a request's head names.
     const PROTOCOL: Option<&'static str> = None;
+
+    /// Whether a client may be sent an interim response, to find out if it is there.
+    const IS_ASKABLE: bool = true;
 
     /// Ready once a read would bring bytes, the end or an error.
     fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -64,5 +68,66 @@ impl Stream for TcpStream {
     fn abort(&mut self) {
         // If the kernel refuses, the missing end of the message says the same.
         let _ = self.set_zero_linger();
+    }
+}
+
+/// A client's socket whose bytes mean nothing to us.
+#[derive(Debug)]
+pub(crate) struct Opaque(pub(crate) TcpStream);
+
+impl Stream for Opaque {
+    const PROTOCOL: Option<&'static str> = Some("TCP");
+    const IS_ASKABLE: bool = false;
+
+    fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read_ready(context)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.0.is_quiet()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.0.is_broken()
+    }
+
+    fn is_hung_up(&self) -> bool {
+        self.0.is_hung_up()
+    }
+
+    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_goodbye(context)
+    }
+
+    fn abort(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl AsyncRead for Opaque {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(context, room)
+    }
+}
+
+impl AsyncWrite for Opaque {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
     }
 }

@@ -30,6 +30,7 @@ use crate::pool::{Place, Pool};
 use crate::room::Room;
 use crate::routing::Routing;
 use crate::start::{Settings, ThreadSetup};
+use crate::tcp::Pipes;
 use crate::watch::{State, TICK, Watches};
 
 const FREE_EXCHANGES_MAX: usize = 256;
@@ -56,6 +57,7 @@ pub(crate) struct Thread {
     pub(crate) watches: Rc<Watches>,
     pub(crate) blocks: Blocks,
     pub(crate) pool: Pool,
+    pub(crate) pipes: Pipes,
     /// Wakes the thread's main task when a connection ends.
     pub(crate) ended: Notify,
     connections: Local<u32>,
@@ -93,6 +95,7 @@ impl Thread {
             watches: Rc::default(),
             blocks: Blocks::default(),
             pool: Pool::default(),
+            pipes: Pipes::default(),
             ended: Notify::new(),
             connections: Local::new(0),
             crowd: Crowd::default(),
@@ -161,6 +164,7 @@ impl Thread {
     /// Frees half of the memory that nobody needs at the moment, and all that a crowd left.
     fn shrink(&self) {
         self.blocks.shrink();
+        self.pipes.shrink();
         let mut free = self.exchanges.borrow_mut();
         let half = free.len() / 2;
         free.truncate(half);

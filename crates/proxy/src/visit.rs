@@ -17,8 +17,8 @@ use model::{
     Share,
 };
 use traffic::{
-    ATTEMPTS_MAX, Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, CookieId, FailedAttempt,
-    ListenerKind, Progress, Rejected, ServiceTable,
+    Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, CookieId, FailedAttempt, ListenerKind,
+    Progress, Rejected, ServiceTable,
 };
 
 use crate::access::{Account, By, Line, Stage, Termination};
@@ -63,8 +63,7 @@ pub(crate) struct Visit {
     is_measured: bool,
     claimed_micros: u64,
     /// Endpoints that failed the request, as far as they and not an old connection did.
-    failed: [Cell; ATTEMPTS_MAX as usize],
-    failures: u8,
+    failed: Vec<Cell>,
     is_moved_back: bool,
     pause: PauseHold,
     /// What a closed service has to say.
@@ -126,8 +125,7 @@ impl Visit {
             retry_budget: Share::NONE,
             is_measured: false,
             claimed_micros: 0,
-            failed: [Cell(0); ATTEMPTS_MAX as usize],
-            failures: 0,
+            failed: Vec::new(),
             is_moved_back: false,
             pause: PauseHold::default(),
             closed: None,
@@ -155,8 +153,7 @@ impl Visit {
 
     /// Notes that an endpoint failed the request on a connection made for it.
     pub(crate) fn note_failed(&mut self, cell: Cell) {
-        self.failed[usize::from(self.failures)] = cell;
-        self.failures += 1;
+        self.failed.push(cell);
     }
 
     /// True if a failed attempt may be made again somewhere.
@@ -225,7 +222,7 @@ impl Visit {
                 user: self.user(service, request, &peer),
                 random: thread.random(),
                 kept: self.kept,
-                tried: &self.failed[..usize::from(self.failures)],
+                tried: &self.failed,
                 hash: hash(service, request, &peer),
                 now_micros: thread.watches.coarse_micros(),
             };
@@ -256,7 +253,7 @@ impl Visit {
     }
 
     fn note_choice(&mut self, thread: &Thread, choice: &Choice<'_>) {
-        self.attempts += 1;
+        self.attempts = self.attempts.saturating_add(1);
         self.claimed_micros = if self.is_measured { now_micros() } else { 0 };
         self.kept = Some(choice.release);
         if thread.access.is_on() {
@@ -329,7 +326,7 @@ impl Visit {
                 client: address.as_bytes(),
                 request_id: self.caller.request_id(request),
                 host: request.host(),
-                method: Some(request.method_name()),
+                method: Some(request.method_name()).filter(|name| !name.is_empty()),
                 path: request.path(),
                 query: request.query(),
                 protocol: S::PROTOCOL.unwrap_or(match request.version() {
@@ -387,7 +384,7 @@ impl Visit {
         client.watch.set_state(State::Waiting);
         self.begin_wait(client, why);
         let mut seen = thread.applied();
-        let asking = Asking::before_response(self.client_side.version());
+        let asking = Asking::before_endpoint::<S>(self.client_side.version());
         poll_fn(|context| {
             if client
                 .poll_gone(context, &mut exchange.up, asking)

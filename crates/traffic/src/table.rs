@@ -54,6 +54,8 @@ pub enum ListenerKind {
     Https,
     /// Other services on this machine, in the clear.
     Internal,
+    /// Anybody, in whatever protocol: each connection is one request.
+    Tcp,
 }
 
 /// Host and path that lead to a service.

@@ -209,5 +209,6 @@ fn proxy_limits(table: &Table) -> ProxyLimits {
         connect_timeout: table.value("connect_timeout"),
         response_timeout: table.value("response_timeout"),
         idle_timeout: table.value("idle_timeout"),
+        tcp_idle: None,
     }
 }

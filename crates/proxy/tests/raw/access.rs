@@ -13,13 +13,13 @@ use crate::world::{Program, World, candidate, nowhere, until};
 const GET: &str = "GET /a?token=secret HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
 /// A world with an access log in a directory of its own.
-struct Logged {
-    world: World,
+pub(crate) struct Logged {
+    pub(crate) world: World,
     directory: TempDir,
 }
 
 impl Logged {
-    fn new(programs: &[&Program]) -> Self {
+    pub(crate) fn new(programs: &[&Program]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut world = World::with_settings(Settings {
             access: Some(AccessPlace {
@@ -63,7 +63,7 @@ impl Logged {
     }
 
     /// The only line.
-    fn line(&self) -> Value {
+    pub(crate) fn line(&self) -> Value {
         self.lines(1).remove(0)
     }
 }

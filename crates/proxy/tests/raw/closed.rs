@@ -10,7 +10,7 @@ use crate::world::{Program, SERVICE, World, until};
 const PAGE: &str = "<h1>Back at noon</h1>";
 
 impl World {
-    fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.set_service(|service| {
             service.closed = Some(ServiceClosed {
                 maintenance: Maintenance {

@@ -20,6 +20,15 @@ pub(crate) struct Worker(Child);
 
 impl Worker {
     pub(crate) fn start(world: &World, endpoint: SocketAddr) -> Self {
+        Self::start_as(world, endpoint, "http")
+    }
+
+    /// A worker of a TCP service.
+    pub(crate) fn start_carrying(world: &World, endpoint: SocketAddr) -> Self {
+        Self::start_as(world, endpoint, "tcp")
+    }
+
+    fn start_as(world: &World, endpoint: SocketAddr, kind: &str) -> Self {
         let memory = format!(
             "/proc/{}/fd/{}",
             std::process::id(),
@@ -30,6 +39,7 @@ impl Worker {
             .env("WORKER_LEDGER", memory)
             .env("WORKER_LISTEN", world.address.to_string())
             .env("WORKER_ENDPOINT", endpoint.to_string())
+            .env("WORKER_KIND", kind)
             .stdin(Stdio::from(world.socket()))
             .stdout(Stdio::piped())
             .spawn()
@@ -43,7 +53,7 @@ impl Worker {
         self.0.id()
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -81,7 +91,11 @@ fn the_worker() {
         tls::Tickets::unshared().unwrap(),
     )
     .unwrap();
-    proxy.publish(&Arc::new(crate::world::table_for(address, endpoint)));
+    let mut table = crate::world::table_for(address, endpoint);
+    if std::env::var("WORKER_KIND").unwrap() == "tcp" {
+        table.listeners[0].kind = traffic::ListenerKind::Tcp;
+    }
+    proxy.publish(&Arc::new(table));
     until("the table is confirmed", || {
         ledger.confirmed(model::Revision(1))
     });

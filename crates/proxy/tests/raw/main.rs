@@ -24,5 +24,6 @@ mod repeats;
 mod secure;
 mod splits;
 mod streams;
+mod tcp;
 mod waits;
 mod world;

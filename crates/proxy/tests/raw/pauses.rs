@@ -17,7 +17,7 @@ fn now_micros() -> u64 {
 }
 
 impl World {
-    fn pause(&mut self, lasts: Duration) {
+    pub(crate) fn pause(&mut self, lasts: Duration) {
         let until_micros = now_micros() + lasts.as_micros() as u64;
         self.set_service(|service| {
             service.paused = Some(Paused {
@@ -27,11 +27,11 @@ impl World {
         });
     }
 
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         self.set_service(|service| service.paused = None);
     }
 
-    fn until_held(&self, requests: u64) {
+    pub(crate) fn until_held(&self, requests: u64) {
         until("they are held", || self.ledger.waiting(SERVICE) == requests);
     }
 }

@@ -126,6 +126,29 @@ impl Connection {
         }
     }
 
+    /// Whatever comes next; `None` at the connection's end.
+    pub(crate) fn some(&mut self) -> Option<Vec<u8>> {
+        if self.read.is_empty() {
+            self.fill()?;
+        }
+        Some(std::mem::take(&mut self.read))
+    }
+
+    /// Waits until the other side ends the connection, and says how.
+    pub(crate) fn how_it_ends(&mut self) -> &'static str {
+        let mut bytes = [0; 4_096];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return "Cleanly",
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    return "Reset";
+                }
+                Err(_) => return "Never",
+            }
+        }
+    }
+
     pub(crate) fn read_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.read.len() < count {
             self.fill()?;

@@ -17,7 +17,8 @@ use rustix::fs::MemfdFlags;
 use socket2::{Domain, Socket, Type};
 use tls::Tickets;
 use traffic::{
-    Candidate, Cell, Endpoint, HostPattern, Listener, Outcome, Phase, Route, ServiceTable, Table,
+    Candidate, Cell, Endpoint, HostPattern, Listener, ListenerKind, Outcome, Phase, Route,
+    ServiceTable, Table,
 };
 
 pub(crate) use client::{Client, Ended};
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) address: SocketAddr,
     pub(crate) table: Table,
+    /// What a proxy that is started listens for before its first table.
+    pub(crate) kind: ListenerKind,
     /// Held like the supervisor holds them: sockets and ledger outlive the proxy.
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) memory: OwnedFd,
@@ -84,6 +87,7 @@ impl World {
             ledger,
             memory,
             listeners: listeners.collect(),
+            kind: ListenerKind::Http,
             address,
             table: Table::default(),
         }
@@ -108,10 +112,19 @@ impl World {
             .iter()
             .zip(0..)
             .map(|(listener, thread)| ThreadSetup {
-                listeners: vec![(self.address, OwnedFd::from(listener.try_clone().unwrap()))],
+                listeners: match self.kind {
+                    ListenerKind::Http => vec![(self.address, socket_of(listener))],
+                    _ => Vec::new(),
+                },
                 writer: self.ledger.writer(1, thread).unwrap(),
             });
-        self.proxy = Some(Proxy::start(setups.collect(), settings, tickets).unwrap());
+        let proxy = Proxy::start(setups.collect(), settings, tickets).unwrap();
+        if self.kind != ListenerKind::Http {
+            for (thread, listener) in self.listeners.iter().enumerate() {
+                proxy.listen(thread, (self.address, self.kind), socket_of(listener));
+            }
+        }
+        self.proxy = Some(proxy);
     }
 
     /// A proxy whose one service has these endpoints.
@@ -141,7 +154,11 @@ impl World {
         let service = self.table.services.first().cloned();
         let mut service = service.unwrap_or_else(|| service_table(ProxyLimits::default()));
         service.stable = candidate(1, programs, 10);
-        self.publish(|table| *table = with_service(address, service, table.revision));
+        let kind = self.kind;
+        self.publish(|table| {
+            *table = with_service(address, service, table.revision);
+            table.listeners[0].kind = kind;
+        });
     }
 
     pub(crate) fn set_service(&mut self, change: impl FnOnce(&mut ServiceTable)) {
@@ -302,6 +319,10 @@ fn with_service(address: SocketAddr, service: ServiceTable, revision: Revision) 
         services: vec![service],
         ..Table::default()
     }
+}
+
+fn socket_of(listener: &TcpListener) -> OwnedFd {
+    OwnedFd::from(listener.try_clone().unwrap())
 }
 
 /// One of several listening sockets of an address.
