@@ -113,7 +113,14 @@ pub(crate) fn constraints(
     renames: &Renames<'_>,
     without: &BTreeSet<String>,
 ) {
-    for named in renames.old.constraints.clone() {
+    let mut all = renames.old.constraints.clone();
+    // A foreign key may point at a key of its own table, which must be there before.
+    let foreign = |named: &Named| {
+        let it = renames.old.facts.constraints.get(&named.physical);
+        it.is_some_and(|it| it.kind == ConstraintKind::ForeignKey)
+    };
+    all.sort_by_key(foreign);
+    for named in all {
         let Some(it) = renames.old.facts.constraints.get(&named.physical) else {
             continue;
         };
@@ -126,7 +133,11 @@ pub(crate) fn constraints(
             continue;
         }
         let carried = index_of(renames.old, it).is_some_and(|index| renames.touch(&index.include));
-        if !renames.touch(&it.columns) && !carried || it.kind == ConstraintKind::NotNull {
+        let here = draft.world.qualified(&renames.old.physical);
+        let itself = it.foreign_key.as_ref().filter(|key| key.table == here);
+        let pointed_at = itself.is_some_and(|key| renames.touch(&key.columns));
+        let touched = renames.touch(&it.columns) || carried || pointed_at;
+        if !touched || it.kind == ConstraintKind::NotNull {
             continue;
         }
         let name = draft.artefact(&named.name);
@@ -137,7 +148,7 @@ pub(crate) fn constraints(
         again.validated = true;
         if let Some(key) = &mut again.foreign_key {
             key.on_delete_columns = renames.each(&key.on_delete_columns);
-            if key.table == draft.world.qualified(&renames.old.physical) {
+            if key.table == here {
                 key.columns = renames.each(&key.columns);
             }
         }

@@ -186,9 +186,10 @@ impl Draft {
         path
     }
 
-    /// A rule for the column `target` of a table of the catalogue.
+    /// A rule for the column `target` of a table of the catalogue. A value that comes from
+    /// another table is asked about: rules run for writes of their own table only.
     pub(crate) fn rule(
-        &self,
+        &mut self,
         (known, direction): (&Known, Direction),
         target: &str,
         expression: &str,
@@ -200,6 +201,13 @@ impl Draft {
             });
             ours || token.is("select")
         });
+        if let Some(other) = self.reads_other(known, expression) {
+            let text = format!(
+                "`{expression}` reads another table, `{other}`: what is written there later does not reach rows of `{}` that are there already",
+                known.name
+            );
+            self.note(NoteLevel::Ask, &known.physical, text);
+        }
         Rule {
             table: known.physical.clone(),
             direction,
@@ -209,6 +217,19 @@ impl Draft {
             sources: known.reads(expression).into_iter().cloned().collect(),
             search_path: more.then(|| self.search_path(direction)),
         }
+    }
+
+    /// The first table besides `known` that an expression selects from.
+    fn reads_other(&self, known: &Known, expression: &str) -> Option<String> {
+        let tokens = tokens(expression);
+        let selected = tokens.windows(2).filter_map(|pair| {
+            let from = pair[0].is("from") || pair[0].is("join");
+            pair[1].name().filter(|_| from)
+        });
+        let mut others = selected.filter(|name| *name != known.name);
+        others
+            .find(|name| self.world.find(name).is_some())
+            .map(str::to_owned)
     }
 
     /// Refuses what surely fails: an expression that is a mere name, and no column's.

@@ -64,6 +64,7 @@ pub fn plan(database: &Database<'_>) -> Result<Plan, Report> {
     };
     let owner = &database.schema.role.name;
     let mut notes = newest.notes.clone();
+    notes.extend(views::notes(newest));
     notes.extend(trigger_notes(
         newest,
         database.schema.role.may_silence_triggers,

@@ -1,9 +1,9 @@
 //! The schema of a version: a view of each table, with the names that the version knows.
 
 use crate::draft::Draft;
-use crate::plan::{Cost, LockLevel, Run, Step};
+use crate::plan::{Cost, LockLevel, Note, NoteLevel, Run, Step};
 use crate::rule::dollar_quoted;
-use crate::schema::{Grant, Qualified};
+use crate::schema::{Grant, Qualified, RowSecurity};
 use crate::sql::{literal, quote};
 use crate::world::Known;
 
@@ -43,7 +43,7 @@ fn view(draft: &Draft, known: &Known, owner: &str) -> Vec<String> {
             false => format!("{} AS {}", quote(&column.physical), quote(&column.name)),
         });
     let columns: Vec<String> = columns.collect();
-    let invoker = match draft.world.server_version >= SECURITY_INVOKER {
+    let invoker = match runs_as_reader(draft, known) {
         true => " WITH (security_invoker = true)",
         false => "",
     };
@@ -70,6 +70,37 @@ fn view(draft: &Draft, known: &Known, owner: &str) -> Vec<String> {
     }
     statements.extend(grants(known, &name, owner));
     statements
+}
+
+/// Whether the view looks at the table with its reader's rights: so that what is taken from a
+/// role, and what policies say of it, holds at once. The server then wants rights on every column
+/// of the view, so that roles which may use single columns need the view's own rights instead.
+fn runs_as_reader(draft: &Draft, known: &Known) -> bool {
+    let secured = known.facts.row_security != RowSecurity::Off;
+    draft.world.server_version >= SECURITY_INVOKER && (secured || !grants_columns(known))
+}
+
+fn grants_columns(known: &Known) -> bool {
+    let mut columns = known.facts.columns.iter();
+    columns.any(|column| column.privileges.is_some())
+}
+
+/// Where policies and privileges on single columns cannot both hold through the views.
+pub(crate) fn notes(draft: &Draft) -> Vec<Note> {
+    let shut = draft
+        .world
+        .tables
+        .iter()
+        .filter(|known| known.facts.row_security != RowSecurity::Off && grants_columns(known));
+    let note = |known: &Known| Note {
+        level: NoteLevel::Ask,
+        table: Some(known.physical.clone()),
+        text: format!(
+            "roles that may use only single columns of `{}` cannot use it through the new version, because it has row-level security: grant them all of its columns",
+            known.name
+        ),
+    };
+    shut.map(note).collect()
 }
 
 /// Everybody may do with the view what they may do with the table.

@@ -116,14 +116,7 @@ impl Runner {
         let begun = Instant::now();
         let steps = part.of(plan);
         self.search(&plan.version.base).await?;
-        let sql = "SELECT position FROM gapless.step WHERE installed_rank = $1 AND part = $2";
-        let rows = self
-            .connection
-            .client
-            .query(sql, &[&rank, &part.name()])
-            .await;
-        let rows = rows.doing("see which steps are done")?;
-        let done: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+        let done = self.done(rank, part).await?;
         for (index, step) in steps.iter().enumerate() {
             let position = i32::try_from(index).expect("a plan has few steps");
             if done.contains(&position) {
@@ -143,6 +136,15 @@ impl Runner {
             step::run(self, place, step).await?;
         }
         self.add_time(rank, begun).await
+    }
+
+    /// The positions of the steps that are done.
+    async fn done(&self, rank: i32, part: Part) -> Result<Vec<i32>, DatabaseError> {
+        let sql = "SELECT position FROM gapless.step WHERE installed_rank = $1 AND part = $2";
+        let client = &self.connection.client;
+        let rows = client.query(sql, &[&rank, &part.name()]).await;
+        let rows = rows.doing("see which steps are done")?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Statements find names in the base schema, then where the role looks by itself.

@@ -37,12 +37,13 @@ enum Kind {
 
 /// Statements over the key: without a lower bound, then with one.
 struct Keys {
+    /// The last key there was when the filling began; `None`: there was no row. What programs
+    /// insert later their triggers fill in, so that a run ends however quickly they do.
+    last: Option<Vec<String>>,
     /// The key that a batch of so many rows ends with.
     bounds: [Statement; 2],
     /// The update up to a key.
     updates: [Statement; 2],
-    /// The update of all the rest.
-    rests: [Statement; 2],
 }
 
 impl Ranges {
@@ -134,23 +135,24 @@ impl Ranges {
         (keys, units): (&Keys, u64),
         next: &mut Checkpoint,
     ) -> Result<u64, DatabaseError> {
+        let Some(last) = &keys.last else {
+            next.finished = true;
+            return Ok(0);
+        };
         let low = next.cursor.take();
         let high = self
             .bound(transaction.client(), (keys, units), low.as_deref())
             .await?;
-        let which = usize::from(low.is_some());
-        let ends = low.iter().chain(&high).flatten();
+        next.finished = high.is_none();
+        let high = high.unwrap_or_else(|| last.clone());
+        let ends = low.iter().flatten().chain(&high);
         let params: Vec<&(dyn ToSql + Sync)> = ends.map(|it| it as &(dyn ToSql + Sync)).collect();
-        let statement = match &high {
-            Some(_) => &keys.updates[which],
-            None => &keys.rests[which],
-        };
+        let statement = &keys.updates[usize::from(low.is_some())];
         let rows = transaction
             .execute(statement, &params)
             .await
             .doing(&self.doing)?;
-        next.finished = high.is_none();
-        next.cursor = high.or(low);
+        next.cursor = Some(high);
         Ok(rows)
     }
 
@@ -162,11 +164,9 @@ impl Ranges {
         low: Option<&[String]>,
     ) -> Result<Option<Vec<String>>, DatabaseError> {
         let offset = i64::try_from(units.saturating_sub(1)).unwrap_or(i64::MAX);
-        let low_params = low
-            .into_iter()
-            .flatten()
-            .map(|it| it as &(dyn ToSql + Sync));
-        let mut params: Vec<&(dyn ToSql + Sync)> = low_params.collect();
+        let ends = low.into_iter().chain(keys.last.as_deref()).flatten();
+        let mut params: Vec<&(dyn ToSql + Sync)> =
+            ends.map(|it| it as &(dyn ToSql + Sync)).collect();
         params.push(&offset);
         let statement = &keys.bounds[usize::from(low.is_some())];
         let row = client
@@ -277,6 +277,7 @@ fn page(checkpoint: &Checkpoint) -> i64 {
 /// The pieces of SQL that a key of these columns needs.
 struct KeySql {
     columns: String,
+    descending: String,
     texts: String,
     types: Vec<String>,
 }
@@ -292,6 +293,7 @@ impl KeySql {
             .map(|column| format!("{column}::text"))
             .collect();
         Self {
+            descending: columns.join(" DESC, ") + " DESC",
             columns: columns.join(", "),
             texts: texts.join(", "),
             types: types.to_vec(),
@@ -313,29 +315,29 @@ impl KeySql {
     ) -> Result<Keys, DatabaseError> {
         let (columns, texts, width) = (&self.columns, &self.texts, self.types.len());
         let behind = format!("({columns}) > {}", self.row(0));
+        let until = format!("({columns}) <= {}", self.row(0));
+        let between = format!("{behind} AND ({columns}) <= {}", self.row(width));
         let bound = |condition: &str, offset: usize| {
             format!(
-                "SELECT {texts} FROM {table} {condition} ORDER BY {columns} OFFSET ${offset}::int8 LIMIT 1"
+                "SELECT {texts} FROM {table} WHERE {condition} ORDER BY {columns} OFFSET ${offset}::int8 LIMIT 1"
             )
         };
-        let sql = [
-            bound("", 1),
-            bound(&format!("WHERE {behind}"), width + 1),
-            format!("{update}({columns}) <= {}", self.row(0)),
-            format!("{update}{behind} AND ({columns}) <= {}", self.row(width)),
-            format!("{update}true"),
-            format!("{update}{behind}"),
-        ];
-        let mut prepared = Vec::with_capacity(sql.len());
-        for sql in &sql {
-            prepared.push(client.prepare(sql).await.doing(doing)?);
-        }
-        let [first, behind, to, between, all, rest] =
-            <[Statement; 6]>::try_from(prepared).unwrap_or_else(|_| unreachable!("six statements"));
+        let prepare = async |sql: &str| client.prepare(sql).await.doing(doing);
+        let last = format!(
+            "SELECT {texts} FROM {table} ORDER BY {} LIMIT 1",
+            self.descending
+        );
+        let last = client.query_opt(&last, &[]).await.doing(doing)?;
         Ok(Keys {
-            bounds: [first, behind],
-            updates: [to, between],
-            rests: [all, rest],
+            last: last.map(|row| (0..row.len()).map(|column| row.get(column)).collect()),
+            bounds: [
+                prepare(&bound(&until, width + 1)).await?,
+                prepare(&bound(&between, 2 * width + 1)).await?,
+            ],
+            updates: [
+                prepare(&format!("{update}{until}")).await?,
+                prepare(&format!("{update}{between}")).await?,
+            ],
         })
     }
 }

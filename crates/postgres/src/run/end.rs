@@ -1,6 +1,6 @@
 //! The two ends of a change: contract and abort.
 
-use migration::plan::Plan;
+use migration::plan::{Plan, Run, Step};
 
 use super::{Part, Runner, found, plan_of, unfinished};
 use crate::change;
@@ -69,6 +69,7 @@ impl Runner {
         match entry.phase {
             Phase::Aborted => return Ok(()),
             Phase::Expand | Phase::Backfill | Phase::Publish | Phase::Published | Phase::Abort => {}
+            Phase::Contract if self.is_untouched(entry).await? => {}
             Phase::Contract | Phase::Contracted => {
                 return Err(DatabaseError::history(format!(
                     "`{version}` cannot be taken back: what the version before needed is being \
@@ -94,6 +95,15 @@ impl Runner {
                 .await?;
         }
         self.take_back(entry.installed_rank, &plan, reason).await
+    }
+
+    /// Whether a contract that was begun has removed nothing: what is refused leaves nothing,
+    /// but what runs alone may.
+    async fn is_untouched(&self, entry: &Entry) -> Result<bool, DatabaseError> {
+        let plan = plan_of(entry)?;
+        let alone = |step: &Step| matches!(step.run, Run::Alone { .. });
+        let done = self.done(entry.installed_rank, Part::Contract).await?;
+        Ok(done.is_empty() && !plan.contract.first().is_some_and(alone))
     }
 
     /// What stands below the change may have been contracted since it was planned.

@@ -16,6 +16,7 @@ pub(super) async fn check(
     plan: &Plan,
     settings: &Settings,
 ) -> Result<(), DatabaseError> {
+    free(client, plan).await?;
     let missing = missing(client, plan).await?;
     if !missing.is_empty() {
         return Err(DatabaseError::Privileges { missing });
@@ -41,6 +42,20 @@ pub(super) async fn check(
         return Err(DatabaseError::Asks { asks });
     }
     Ok(())
+}
+
+/// A schema that has the version's name already is somebody else's, and so is what lies in it.
+async fn free(client: &Client, plan: &Plan) -> Result<(), DatabaseError> {
+    let name = &plan.version.name;
+    let sql = "SELECT FROM pg_namespace WHERE nspname = $1";
+    let there = client.query_opt(sql, &[name]).await;
+    match there.doing("look for the version's schema")? {
+        None => Ok(()),
+        Some(_) => Err(DatabaseError::history(format!(
+            "there is a schema `{name}` already, and no change made it: drop or rename it, or \
+             name another by `version_schema` in the migration"
+        ))),
+    }
 }
 
 /// The triggers whose effects would stay.

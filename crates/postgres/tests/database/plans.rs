@@ -8,10 +8,11 @@ use crate::stand::Database;
 
 /// A database with what is in progress on it.
 pub(crate) struct Stage {
+    pub(crate) database: Database,
     program: Connection,
-    runner: Runner,
+    pub(crate) runner: Runner,
     /// The changes in progress, oldest first.
-    open: Vec<String>,
+    pub(crate) open: Vec<String>,
 }
 
 /// An empty database, or `None` where there is no server.
@@ -25,12 +26,18 @@ pub(crate) async fn stage() -> Option<Stage> {
     let (runner, _wish) = runner_with(&database, (yes, observer)).await.unwrap();
     Some(Stage {
         program: database.connect().await,
+        database,
         runner,
         open: Vec::new(),
     })
 }
 
 impl Stage {
+    /// The database alone, for runners of another kind.
+    pub(crate) fn end(self) -> Database {
+        self.database
+    }
+
     pub(crate) async fn schema(&mut self) -> Schema {
         let read = postgres::read::schema(self.program.client(), "public").await;
         read.unwrap().without_estimates()

@@ -401,6 +401,7 @@ async fn a_file_that_changed_since_it_was_begun_is_refused() {
     assert!(error.contains("has changed since it was begun"), "{error}");
     let mut next = change(plan(by_id()));
     next.version = "03_more".to_owned();
+    next.plan.version.name = "v3".to_owned();
     next.plan.expand.clear();
     next.plan.backfill.clear();
     next.plan.publish.clear();
