@@ -161,21 +161,7 @@ impl Api {
                 .cause(source)
                 .hint("run it as the user that runs the server, or as root")
             }
-            ClientError::Unreachable { source, .. } => {
-                let running = self.state.join(server::SOCKET).exists();
-                Trouble::new(
-                    if running {
-                        Exit::LostContact
-                    } else {
-                        Exit::Failed
-                    },
-                    format!("no server answers in {}", self.state.display()),
-                )
-                .cause(source)
-                .hint(
-                    "start it with `gapless server`, or name another state directory with --state",
-                )
-            }
+            ClientError::Unreachable { source, .. } => unreachable(&self.state).cause(source),
             ClientError::Lost(cause) => {
                 Trouble::new(Exit::LostContact, "the server's answer was lost")
                     .cause(cause)
@@ -191,6 +177,26 @@ impl Api {
             }
         }
     }
+}
+
+/// Nobody listens. A server may be there all the same: without its database it only serves.
+fn unreachable(state: &Path) -> Trouble {
+    if let Some(pid) = supervisor::server_of(state) {
+        let what = format!(
+            "the server in {} (pid {pid}) takes no commands",
+            state.display()
+        );
+        return Trouble::new(Exit::LostContact, what)
+            .hint("traffic goes on as it was; if this stays so, what the server printed says why");
+    }
+    let left = state.join(server::SOCKET).exists();
+    let exit = if left {
+        Exit::LostContact
+    } else {
+        Exit::Failed
+    };
+    Trouble::new(exit, format!("no server answers in {}", state.display()))
+        .hint("start it with `gapless server`, or name another state directory with --state")
 }
 
 /// Whether the request was surely not carried out although a server is there.

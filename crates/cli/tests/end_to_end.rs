@@ -6,6 +6,8 @@
 mod clients;
 #[path = "end/deploys.rs"]
 mod deploys;
+#[path = "end/disk.rs"]
+mod disk;
 #[path = "end/faults.rs"]
 mod faults;
 #[path = "end/instances.rs"]

@@ -40,4 +40,5 @@ pub use protocol::{
 pub use rustix::process::Signal;
 pub use server::{handed_over, run};
 pub use spec::{Key, KeyError, Limits, Output, Resource, ResourceLimit, SpawnSpec};
+pub use state::server_of;
 pub use wire::WireError;

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -104,6 +104,23 @@ fn holder(file: &mut File) -> u32 {
     0
 }
 
+/// The process that holds the lock of a state directory, as the kernel tells it: to try the lock
+/// would keep out a server that starts at that moment.
+#[must_use]
+pub fn server_of(state: &Path) -> Option<u32> {
+    let lock = fs::metadata(state.join(LOCK)).ok()?;
+    let (major, minor) = (rustix::fs::major(lock.dev()), rustix::fs::minor(lock.dev()));
+    let file = format!("{major:02x}:{minor:02x}:{}", lock.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let held = locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        words.find(|word| *word == "FLOCK")?;
+        let (pid, locked) = (words.nth(2)?, words.next()?);
+        (locked == file).then_some(pid)
+    });
+    held?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +134,9 @@ mod tests {
         let refused = Lock::take(&state).unwrap_err();
         let own = std::process::id();
         assert!(matches!(refused, SupervisorError::Locked { pid, .. } if pid == own));
+        assert_eq!(server_of(&state), Some(own));
         drop(first);
+        assert_eq!(server_of(&state), None);
         Lock::take(&state).unwrap();
     }
 

@@ -204,7 +204,11 @@ async fn without_control(own: &Own<'_>, error: &StartError) {
     );
     let mut publishing = Publishing(Arc::clone(own.proxy));
     control::serve_last_table(own.state, own.client as &dyn Host, &mut publishing);
-    leave::told_to_go(own).await;
+    tokio::select! {
+        () = leave::told_to_go(own) => {}
+        // Nothing else ends here: the supervisor stops the instances once this worker has gone.
+        () = change::server_ends(own) => leave::drained(own).await,
+    }
 }
 
 /// How control was left.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use load::Failure;
 
+use crate::disk::Disk;
 use crate::project::Project;
 
 #[test]
@@ -165,7 +166,7 @@ fn left_by(supervisor: u32) -> Vec<(i32, bool)> {
 
 #[test]
 fn with_a_full_disk_traffic_goes_on_and_deploys_are_refused_until_there_is_room() {
-    let Some(mut project) = Project::on_small_disk() else {
+    let Some(mut project) = Disk::small().map(Project::on) else {
         // Past the capture of a passing test's output: a skip is always seen.
         let said = b"skipped: with_a_full_disk: a small file system can be mounted by root only\n";
         std::io::Write::write_all(&mut std::io::stderr(), said).unwrap();
@@ -202,6 +203,36 @@ fn a_server_that_ends_drains_stops_everything_and_starts_again_with_the_same_rel
     assert_eq!(left.count(), 0);
     project.stage.serve(&[]).unwrap();
     assert!(project.ask("/", "").contains("v1 received"));
+}
+
+#[test]
+fn on_a_disk_that_became_read_only_traffic_goes_on_and_the_server_still_ends() {
+    let Some(mut project) = Disk::failing().map(Project::on) else {
+        let said = b"skipped: on_a_disk_that_became_read_only: a file system that fails can be made by root only, where there are loop devices and mkfs.ext4\n";
+        std::io::Write::write_all(&mut std::io::stderr(), said).unwrap();
+        return;
+    };
+    project.stage.serve(&[]).unwrap();
+    assert_eq!(project.deploy("replicas = 1", "", &[]).code, 0);
+    let client = project.load(100);
+    project.disk.as_ref().unwrap().fail();
+    let refused = project.deploy("replicas = 1", "", &[]);
+    assert_eq!(refused.code, 1, "{}", refused.errors);
+    assert!(
+        refused.errors.contains("traffic goes on"),
+        "{}",
+        refused.errors
+    );
+    client.stop_unharmed();
+    project.stage.kill_worker().unwrap();
+    assert!(project.ask("/", "").contains("v1 received"));
+    let refused = project.run(&["status"]);
+    assert_eq!(refused.code, 5, "{}", refused.errors);
+    let pid = project.stage.server_pid().unwrap();
+    let server = format!("(pid {pid}) takes no commands");
+    assert!(refused.errors.contains(&server), "{}", refused.errors);
+    assert_eq!(project.stage.end().unwrap(), 0);
+    assert_eq!(left_by(pid), []);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use stage::{Said, Stage, free_address};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+use crate::disk::Disk;
+
 /// A guard against hanging, never a measure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -19,47 +21,18 @@ pub(crate) struct Project {
     pub(crate) address: SocketAddr,
     version: u32,
     /// Dropped after the stage, whose server uses it.
-    small_disk: Option<SmallDisk>,
-}
-
-/// A file system with room for little more than one artefact.
-struct SmallDisk {
-    folder: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let status = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=400m", "tmpfs"])
-            .arg(folder.path())
-            .stderr(std::process::Stdio::null())
-            .status();
-        status
-            .is_ok_and(|status| status.success())
-            .then_some(Self { folder })
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(self.folder.path())
-            .status();
-    }
+    pub(crate) disk: Option<Disk>,
 }
 
 impl Project {
-    /// A project whose state lies on a small disk; `None` where none can be mounted.
-    pub(crate) fn on_small_disk() -> Option<Self> {
-        let disk = SmallDisk::mount()?;
+    /// A project whose state lies on `disk`.
+    pub(crate) fn on(disk: Disk) -> Self {
         let mut project = Self::new();
-        let state = disk.folder.path().join("state");
+        let state = disk.path().join("state");
         std::fs::create_dir(&state).unwrap();
         std::os::unix::fs::symlink(&state, project.stage.path("state")).unwrap();
-        project.small_disk = Some(disk);
-        Some(project)
+        project.disk = Some(disk);
+        project
     }
 
     /// A folder with the program in it; no server yet.
@@ -69,7 +42,7 @@ impl Project {
             stage,
             address: free_address().unwrap(),
             version: 0,
-            small_disk: None,
+            disk: None,
         }
     }
 

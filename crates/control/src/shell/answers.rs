@@ -145,7 +145,7 @@ impl Shell {
             Refusal::Journal { error: cause } => {
                 Failure::new(Code::Unavailable, "nothing new is begun")
                     .with_cause(format!("the journal cannot be written: {cause}"))
-                    .with_hint("free space on the disk of the state directory; traffic goes on")
+                    .with_hint("traffic goes on; make room on the disk of the state directory, or mend it if it is read-only")
             }
             Refusal::Fenced { .. } => error(Code::Unavailable).with_hint("ask again"),
         }
@@ -190,11 +190,11 @@ pub(crate) fn store_failed(error: &StoreError) -> Failure {
         |code| Failure::new(code, "the state cannot be read or written").with_cause(error.chain());
     match error {
         StoreError::Full | StoreError::ReadOnly => what(Code::Unavailable)
-            .with_hint("free space on the disk of the state directory; traffic goes on"),
+            .with_hint("traffic goes on; make room on the disk of the state directory, or mend it if it is read-only"),
         StoreError::Fenced { .. } => what(Code::Unavailable).with_hint("ask again"),
         StoreError::Io { .. } | StoreError::Sqlite { .. } if error.is_full() => {
             what(Code::Unavailable)
-                .with_hint("free space on the disk of the state directory; traffic goes on")
+                .with_hint("traffic goes on; make room on the disk of the state directory, or mend it if it is read-only")
         }
         StoreError::Corrupt { .. }
         | StoreError::Newer { .. }

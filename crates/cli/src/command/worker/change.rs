@@ -97,6 +97,18 @@ pub(super) async fn make_way(own: &Own<'_>) -> Result<Turn, Trouble> {
     Ok(Turn::Over)
 }
 
+/// Waits until the supervisor is to end. It never does if nothing is heard from it.
+pub(super) async fn server_ends(own: &Own<'_>) {
+    if let Ok(ear) = Ear::new(own.client) {
+        while let Ok(news) = ear.news().await {
+            if matches!(news.event, supervisor::Event::Terminate) {
+                return;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
 async fn turn(own: &Own<'_>, ear: &Ear<'_>) -> Result<Turn, ClientError> {
     use supervisor::Event;
     let mut outcome = None;
