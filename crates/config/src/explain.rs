@@ -111,7 +111,8 @@ fn explain_table(table: &Table, around: Around, (text, explained): Sink<'_>) {
     for field in table.section.fields {
         let alternative = table.section.one_of.contains(&field.name);
         let lacking = field.needs.is_some_and(|other| !table.is_written(other));
-        let void = field.strategy.is_some() && field.strategy != strategy
+        let own = |strategy| field.strategies.contains(&strategy);
+        let void = !field.strategies.is_empty() && !strategy.is_some_and(own)
             || field.traffic && !traffic
             || (alternative || lacking) && !table.is_written(field.name);
         if !void {

@@ -59,8 +59,8 @@ fn section(section: &Section) -> Map<String, Json> {
 fn property(field: &Field) -> Json {
     let mut schema = kind(field.kind);
     let mut description = field.description.to_owned();
-    if let Some(strategy) = field.strategy {
-        description += &format!(" Only with the strategy {}.", strategy.as_str());
+    if let Some(owners) = field.owners() {
+        description += &format!(" Only with the {owners}.");
     }
     if let Some(other) = field.needs {
         description += &format!(" Only with `{other}`.");

@@ -11,7 +11,7 @@ use traffic::Cell;
 
 use crate::batch::Batch;
 use crate::place::{self, Patience};
-use crate::state::{Closing, Published, Running, Service};
+use crate::state::{Closing, Published, Running, Service, Split};
 use crate::{Effect, OldWindow, Spawn};
 
 /// Confirming a table should not take longer.
@@ -115,7 +115,7 @@ impl Service {
             share_confirmed: self.share_confirmed(running, context.published),
             confirm_overdue: context.confirm_overdue(),
             revision: context.published.revision(),
-            comparison: running.comparison,
+            comparison: running.comparison.clone(),
             jobs: running.jobs.clone(),
             trouble: self.fleet.trouble(plan.to),
             old_trouble: plan.from.and_then(|from| self.fleet.trouble(from)),
@@ -157,8 +157,8 @@ impl Service {
             return Some(wanted);
         }
         let routed = running.routed.as_ref()?;
-        let followed = *routed == (wanted, running.target.audiences.clone())
-            && published.confirmed >= self.routed_since;
+        let followed =
+            *routed == Split::of(&running.target) && published.confirmed >= self.routed_since;
         followed.then_some(wanted)
     }
 
@@ -199,6 +199,7 @@ impl Service {
                         Share::ALL => OldWindow::Before,
                         _ => OldWindow::Same,
                     },
+                    shadow: running.target.shadow.as_ref().map(|shadow| shadow.key),
                 });
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet::Signal;
 use model::{
     Audience, Epoch, InstanceId, JobKind, Refusal, ReleaseId, Revision, RolloutId, ServiceName,
-    Time,
+    ShadowKey, Time,
 };
 use rollout::Ended;
 use traffic::{Cell, Table};
@@ -78,6 +78,8 @@ pub enum Effect {
         since: Time,
         /// Over which window the old release's figures are taken.
         old_window: OldWindow,
+        /// Whose findings are wanted beside the figures.
+        shadow: Option<ShadowKey>,
     },
     /// Run a job of a rollout in the new release's directory and environment; answered by
     /// `JobEnded`. Never run twice for one rollout: one that was begun and is not known to have

@@ -9,7 +9,7 @@ use model::{
     AccessLog, Audience, Https, InstanceId, JobKind, Maintenance, Peers, Policy, Port, Release,
     ReleaseId, Revision, RolloutId, RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
 };
-use rollout::{Comparison, Ended, JobState, Plan, Target};
+use rollout::{Comparison, Ended, JobState, Plan, ShadowTarget, Target};
 use serde::{Deserialize, Serialize};
 use traffic::{Cell, Table};
 
@@ -169,12 +169,30 @@ pub(crate) struct Running {
     pub(crate) partner_failed: Option<String>,
     // From here on nothing is journaled.
     /// The split in the newest table.
-    pub(crate) routed: Option<(Share, Vec<Audience>)>,
+    pub(crate) routed: Option<Split>,
     pub(crate) waiting_on: Vec<WaitingOn>,
     pub(crate) wake: Option<Time>,
     pub(crate) comparison: Option<Comparison>,
     pub(crate) measured: Option<Time>,
     pub(crate) jobs_asked: Option<Time>,
+}
+
+/// Who gets what of a service's traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) share: Share,
+    audiences: Vec<Audience>,
+    shadow: Option<ShadowTarget>,
+}
+
+impl Split {
+    pub(crate) fn of(target: &Target) -> Self {
+        Self {
+            share: target.share,
+            audiences: target.audiences.clone(),
+            shadow: target.shadow.clone(),
+        }
+    }
 }
 
 impl Running {
@@ -184,6 +202,7 @@ impl Running {
             new: 0,
             share: Share::NONE,
             audiences: Vec::new(),
+            shadow: None,
             jobs: BTreeSet::new(),
             measure: None,
         };

@@ -7,10 +7,10 @@ use fleet::InstanceView;
 use model::{Audience, Reach, ReleaseId, Revision, ServiceName, Share, Strategy};
 use traffic::{
     Candidate, Cell, Endpoint, HostPattern, Listener, ListenerKind, Paused, Route, ServiceClosed,
-    ServiceTable, Table,
+    ServiceTable, ShadowTable, Table,
 };
 
-use crate::state::{Service, State};
+use crate::state::{Service, Split, State};
 
 /// A table before it has a revision.
 #[derive(Debug, Default)]
@@ -122,7 +122,23 @@ fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
         }),
         https: service.policy.https.clone(),
         delivery: service.policy.delivery.clone(),
+        shadow: shadow(service, &views),
     }
+}
+
+/// The new release of the running rollout, as far as it gets copies only.
+fn shadow(service: &Service, views: &[InstanceView]) -> Option<ShadowTable> {
+    let running = service.running.as_ref()?;
+    let shadow = running.target.shadow.as_ref()?;
+    let release = running.plan.to;
+    Some(ShadowTable {
+        key: shadow.key,
+        target: Candidate {
+            release,
+            endpoints: endpoints(service, views, release),
+        },
+        policy: shadow.policy.clone(),
+    })
 }
 
 /// No release has traffic: requests wait, and then are told so.
@@ -238,8 +254,7 @@ pub(crate) fn note_splits(state: &mut State) {
         .values_mut()
         .filter_map(|s| s.running.as_mut())
     {
-        let target = &running.target;
-        running.routed = Some((target.share, target.audiences.clone()));
+        running.routed = Some(Split::of(&running.target));
     }
 }
 
@@ -255,8 +270,7 @@ pub(crate) fn adopt(state: &mut State, mut draft: Draft, next: Revision) {
         if !same {
             service.routed_since = next;
         }
-        let sides = [Some(&table.stable), table.candidate.as_ref()];
-        for endpoint in sides.into_iter().flatten().flat_map(|side| &side.endpoints) {
+        for endpoint in table.sides().flat_map(|side| &side.endpoints) {
             if let Some(place) = service.places.get_mut(&endpoint.instance) {
                 place.routed = next;
             }

@@ -101,7 +101,7 @@ impl Engine {
             began: running.state.began,
             since_ms: u64::try_from(now.since(running.state.began).as_millis()).unwrap_or(u64::MAX),
             target: running.target.clone(),
-            share: routed.map_or(Share::NONE, |(share, _)| *share),
+            share: routed.map_or(Share::NONE, |split| split.share),
             share_confirmed: service.share_confirmed(running, &self.state.published),
             returning: running.state.returning().is_some(),
             held,

@@ -15,6 +15,7 @@ mod outcome;
 mod policy;
 mod receipt;
 mod release;
+mod shadow;
 mod share;
 mod time;
 mod waiting;
@@ -39,6 +40,7 @@ pub use receipt::{
 pub use release::{
     Argv, Digest, DigestError, Health, Limits, Port, Probe, Release, ReleaseSpec, Secret, Stop,
 };
+pub use shadow::{Compare, Compared, Difference, DifferenceKind, Shadow, ShadowAccount, ShadowKey};
 pub use share::{Share, ShareError};
 pub use time::Time;
 pub use waiting::WaitingOn;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Argv, HttpsPolicy, ServiceName, Share};
+use crate::{Argv, HttpsPolicy, ServiceName, Shadow, Share};
 
 /// Everything about a service that is no part of its releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,9 +221,12 @@ pub struct Blue {
     pub smoke: Option<Argv>,
     /// Whether a person must approve the switch.
     pub approve: bool,
+    /// What comes before the switch, once the new set is proven: shadows, without any weight.
+    #[serde(default)]
+    pub steps: Vec<Step>,
 }
 
-/// One step of a canary.
+/// One step of a canary, or one before the switch of blue/green.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The share of the new release.
@@ -234,6 +237,9 @@ pub struct Step {
     pub approve: bool,
     /// Users added to the share.
     pub audience: Option<Audience>,
+    /// Copies that the new release gets while the step lasts.
+    #[serde(default)]
+    pub shadow: Option<Shadow>,
 }
 
 /// Requests that belong together because of something they carry.

@@ -80,6 +80,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         limits: ProxyLimits::default(),
         paused: None,
         closed: None,
+        shadow: None,
         delivery: Delivery::default(),
     };
     let route = Route {

@@ -24,10 +24,7 @@ pub(crate) struct Routing {
 
 impl Routing {
     pub(crate) fn new(table: &Arc<Table>) -> Self {
-        let releases = table
-            .services
-            .iter()
-            .flat_map(|service| std::iter::once(&service.stable).chain(&service.candidate));
+        let releases = table.services.iter().flat_map(ServiceTable::sides);
         let endpoints = releases.flat_map(|release| &release.endpoints);
         let mut cells: Vec<Cell> = endpoints.map(|endpoint| endpoint.cell).collect();
         cells.sort_unstable();

@@ -4,7 +4,7 @@ use model::{Outcome, Time};
 
 use crate::phase::retire;
 use crate::state::{Gate, Held, HeldBy, Phase, Promoted, State};
-use crate::strategy::{Forward, canary};
+use crate::strategy::{Forward, blue_green, steps};
 use crate::{Order, Plan, Refused};
 
 /// Carries out a person's order; decide afterwards with [`crate::step`].
@@ -59,10 +59,19 @@ fn promote(state: &mut State, full: bool) -> Result<(), Refused> {
     }
     match &state.phase {
         Phase::Keep
-        | Phase::Forward(Forward::Canary {
-            stage: canary::Stage::Dwell,
-            ..
-        }) => {
+        | Phase::Forward(
+            Forward::Canary {
+                stage: steps::Stage::Dwell,
+                ..
+            }
+            | Forward::BlueGreen {
+                stage:
+                    blue_green::Stage::Step {
+                        stage: steps::Stage::Dwell,
+                        ..
+                    },
+            },
+        ) => {
             if state.promoted == Promoted::Nothing {
                 state.promoted = Promoted::Once;
             }
@@ -103,7 +112,7 @@ fn resume(state: &mut State, now: Time) -> Result<(), Refused> {
         HeldBy::Person => {}
         HeldBy::Failure => {
             state.stall.watch.restart(now);
-            state.target.measure = state.target.measure.map(|_| now);
+            state.measure_afresh(now);
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! What a deploy would do, for `plan` to show.
 
-use model::{Argv, Audience, Blue, JobKind, RolloutKind, Share, Step, Strategy};
+use model::{Argv, Audience, Blue, JobKind, RolloutKind, Shadow, Share, Step, Strategy};
 use serde::{Deserialize, Serialize};
 
 use crate::Plan;
 use crate::clock::spell;
-use crate::strategy::{Forward, blue_green, canary, choose, rolling::Bounds};
+use crate::strategy::{Forward, blue_green, choose, rolling::Bounds, steps};
 
 /// What a rollout would do, if all goes well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +156,11 @@ impl Sketch<'_> {
             self.stage(format!("show it to {}", audience(preview)), peak);
         }
         self.job(JobKind::Smoke, blue.smoke.as_ref(), peak);
+        for (at, step) in blue.steps.iter().enumerate() {
+            let mut what = format!("step {} of {}", at + 1, blue.steps.len());
+            what += &lasting(step, ":");
+            self.stage(what, peak);
+        }
         if blue.approve {
             self.stage("wait for approval of the switch".to_owned(), peak);
         }
@@ -172,19 +177,14 @@ impl Sketch<'_> {
         let replicas = self.plan.replicas;
         let mut most = 0;
         for (at, step) in steps.iter().enumerate() {
-            most = most.max(canary::instances(step.weight, replicas));
+            most = most.max(steps::instances(step.weight, replicas));
             self.share = self.share.max(step.weight);
             let mut what = format!("step {} of {}: {}", at + 1, steps.len(), step.weight);
             if let Some(added) = &step.audience {
                 what += &format!(" and {}", audience(added));
             }
             what += &format!(" on {most} of {}", self.plan.to);
-            if !step.lasts.is_zero() {
-                what += &format!(", for {}", spell(step.lasts));
-            }
-            if step.approve {
-                what += ", until approved";
-            }
+            what += &lasting(step, ",");
             self.stage(what, self.old.saturating_add(most));
         }
         let peak = self.old.saturating_add(replicas);
@@ -209,6 +209,31 @@ impl Sketch<'_> {
         self.stage(format!("start {replicas} of {}", self.plan.to), peak);
         self.finish(peak);
         self.stop_old(peak);
+    }
+}
+
+/// What a step does beside its weight, and how long.
+fn lasting(step: &Step, joint: &str) -> String {
+    let mut what = String::new();
+    if let Some(shadow) = &step.shadow {
+        what += &format!("{joint} {}", copies(shadow));
+    }
+    if !step.lasts.is_zero() {
+        what += &format!(", for {}", spell(step.lasts));
+    }
+    if step.approve {
+        what += ", until approved";
+    }
+    what
+}
+
+fn copies(shadow: &Shadow) -> String {
+    match &shadow.compare {
+        None => format!("copies of {} of the requests", shadow.share),
+        Some(compare) => format!(
+            "answers to {} of the requests compared, at most {} of {} may differ",
+            shadow.share, compare.at_most, compare.samples
+        ),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use model::{Audience, Outcome, Revision, RolloutKind, Share, Time};
+use model::{Audience, Outcome, Revision, RolloutKind, Shadow, ShadowKey, Share, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Stopwatch;
 use crate::strategy::Forward;
 use crate::view::View;
-use crate::{Ended, Plan, Target};
+use crate::{Ended, Plan, ShadowTarget, Target};
 
 /// The state of a rollout between two steps; journaled as it is.
 ///
@@ -22,13 +22,13 @@ pub struct State {
     /// What was asked for last. Its share is kept without traffic, too: it is then the part of
     /// the work that the new release has taken over.
     pub(crate) target: Target,
-    /// The newest table when the audiences last changed: a confirmation must be of a newer one.
+    /// The newest table when audiences or shadow last changed: a confirmation must be of a newer one.
     pub(crate) asked: Option<Revision>,
     pub(crate) gate: Gate,
     pub(crate) promoted: Promoted,
     pub(crate) held: Option<Held>,
     pub(crate) reach: u32,
-    /// The time spent in the present step of a canary, or in the keep of blue/green.
+    /// The time spent in the present step, or in the keep of blue/green.
     pub(crate) dwell: Stopwatch,
     pub(crate) stall: Stall,
 }
@@ -144,6 +144,7 @@ pub fn begin(plan: &Plan, now: Time) -> State {
             new: 0,
             share: Share::NONE,
             audiences: Vec::new(),
+            shadow: None,
             jobs: BTreeSet::new(),
             measure: None,
         },
@@ -203,6 +204,7 @@ impl State {
     pub(crate) fn end(&mut self, outcome: Outcome, reason: String) -> String {
         let note = format!("{outcome}: {reason}");
         self.target.measure = None;
+        self.target.shadow = None;
         self.phase = Phase::Ended(Ended { outcome, reason });
         note
     }
@@ -228,6 +230,7 @@ impl State {
         self.asked = None;
         self.target.measure = None;
         self.target.audiences = Vec::new();
+        self.target.shadow = None;
         self.stall = Stall::new();
         self.phase = Phase::Return(Return {
             outcome,
@@ -246,6 +249,7 @@ impl State {
         self.target.share = self.target.share.max(share);
         if self.target.share == Share::ALL {
             self.target.audiences = Vec::new();
+            self.target.shadow = None;
             self.asked = None;
         }
     }
@@ -255,6 +259,31 @@ impl State {
         if self.target.audiences != audiences {
             self.target.audiences = audiences;
             self.asked = Some(view.seen.revision);
+        }
+    }
+
+    /// Asks for the shadow of a step, from 1, or for none.
+    pub(crate) fn ask_shadow(&mut self, view: &View<'_>, step: u32, shadow: Option<&Shadow>) {
+        let rollout = view.plan.rollout;
+        let shadow = shadow.map(|policy| ShadowTarget {
+            key: ShadowKey {
+                rollout,
+                step,
+                round: 0,
+            },
+            policy: policy.clone(),
+        });
+        if self.target.shadow != shadow {
+            self.target.shadow = shadow;
+            self.asked = Some(view.seen.revision);
+        }
+    }
+
+    /// Throws away what was measured so far: a person says that it goes on all the same.
+    pub(crate) fn measure_afresh(&mut self, now: Time) {
+        self.target.measure = self.target.measure.map(|_| now);
+        if let Some(shadow) = &mut self.target.shadow {
+            shadow.key.round += 1;
         }
     }
 

@@ -5,10 +5,11 @@ pub(crate) mod canary;
 pub(crate) mod recreate;
 pub(crate) mod rollback;
 pub(crate) mod rolling;
+pub(crate) mod steps;
 
 use std::time::Duration;
 
-use model::{RolloutKind, Strategy};
+use model::{Blue, RolloutKind, Strategy};
 use serde::{Deserialize, Serialize};
 
 use crate::Plan;
@@ -31,7 +32,7 @@ pub(crate) enum Forward {
         /// The step, from 0; the number of steps for the last move.
         step: usize,
         /// What comes next in it.
-        stage: canary::Stage,
+        stage: steps::Stage,
     },
     /// Stop, then start.
     Recreate,
@@ -65,7 +66,7 @@ pub(crate) fn choose(plan: &Plan) -> Forward {
         },
         Strategy::Canary { .. } => Forward::Canary {
             step: 0,
-            stage: canary::Stage::Start,
+            stage: steps::Stage::Start,
         },
     }
 }
@@ -87,7 +88,8 @@ pub(crate) fn advance(view: &View<'_>, state: &mut State, forward: Forward) -> T
             blue_green::advance(view, state, blue, stage)
         }
         (Forward::Canary { step, stage }, Strategy::Canary { steps }) => {
-            let at = canary::Place { steps, step };
+            let way = steps::Way::Canary;
+            let at = steps::Place { way, steps, step };
             canary::advance(view, state, &at, stage)
         }
         (Forward::Recreate, _) => recreate::advance(view, state),
@@ -109,9 +111,19 @@ pub(crate) fn span(plan: &Plan, forward: &Forward) -> Option<Duration> {
         (
             Forward::Canary {
                 step,
-                stage: canary::Stage::Dwell,
+                stage: steps::Stage::Dwell,
             },
             Strategy::Canary { steps },
+        )
+        | (
+            Forward::BlueGreen {
+                stage:
+                    blue_green::Stage::Step {
+                        step,
+                        stage: steps::Stage::Dwell,
+                    },
+            },
+            Strategy::BlueGreen(Blue { steps, .. }),
         ) => steps.get(*step).map(|step| step.lasts),
         (
             Forward::Rolling
@@ -128,8 +140,12 @@ pub(crate) fn span(plan: &Plan, forward: &Forward) -> Option<Duration> {
 pub(crate) fn place(plan: &Plan, state: &State) -> String {
     match (&state.phase, &plan.policy.strategy) {
         (Phase::Forward(Forward::Canary { step, .. }), Strategy::Canary { steps })
-            if *step < steps.len() =>
-        {
+        | (
+            Phase::Forward(Forward::BlueGreen {
+                stage: blue_green::Stage::Step { step, .. },
+            }),
+            Strategy::BlueGreen(Blue { steps, .. }),
+        ) if *step < steps.len() => {
             format!("step {} of {}: ", step + 1, steps.len())
         }
         (

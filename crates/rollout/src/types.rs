@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use model::{
     Audience, InstanceId, JobKind, Outcome, ReleaseId, Revision, RolloutId, RolloutKind,
-    RolloutPolicy, ServiceName, Share, Time, WaitingOn,
+    RolloutPolicy, ServiceName, Shadow, ShadowKey, Share, Time, WaitingOn,
 };
 use serde::{Deserialize, Serialize};
-use verdict::Sample;
+use verdict::{Figures, Sample};
 
 use crate::State;
 
@@ -100,7 +100,7 @@ pub struct Observation {
 }
 
 /// Both releases over the same window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// When the window began.
     pub since: Time,
@@ -108,6 +108,8 @@ pub struct Comparison {
     pub old: Sample,
     /// The new release.
     pub new: Sample,
+    /// What comparing the answers to copies has found, and for which shadow.
+    pub compared: Option<(ShadowKey, Figures)>,
 }
 
 /// How far a job is.
@@ -172,6 +174,9 @@ pub struct Target {
     pub share: Share,
     /// Users of the new release beside its share: those of the steps so far, or a preview.
     pub audiences: Vec<Audience>,
+    /// Copies of the old release's requests that the new one gets, answering nobody.
+    #[serde(default)]
+    pub shadow: Option<ShadowTarget>,
     /// Jobs that must have been started; each runs once per rollout.
     pub jobs: BTreeSet<JobKind>,
     /// The begin of the window in which both releases are compared; `None`: nothing to compare.
@@ -180,6 +185,15 @@ pub struct Target {
     /// last step of a canary is done) the old one gets no requests: its figures are then those of the window of equal length,
     /// but at least 60 s, that *ended* at this time.
     pub measure: Option<Time>,
+}
+
+/// A shadow that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowTarget {
+    /// Which one.
+    pub key: ShadowKey,
+    /// Which requests are copied, and what becomes of the answers.
+    pub policy: Shadow,
 }
 
 /// How a rollout ended and why.

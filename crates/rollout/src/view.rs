@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use model::{ReleaseId, Share, Time, WaitingOn};
-use verdict::Verdict;
+use model::{ReleaseId, Share, Strategy, Time, WaitingOn};
+use verdict::{Figures, Verdict};
 
 use crate::clock::millis;
 use crate::state::{Promoted, State};
-use crate::{Comparison, Counts, Observation, Peers, Plan};
+use crate::{Comparison, Counts, Observation, Peers, Plan, ShadowTarget};
 
 /// The facts of one step.
 pub(crate) struct View<'a> {
@@ -52,9 +52,17 @@ impl View<'_> {
     /// window say nothing.
     pub(crate) fn verdict(&self, state: &State) -> Verdict {
         let policy = &self.plan.policy;
-        let figures = self.measured(state).copied().unwrap_or_default();
+        let figures = self.measured(state).cloned().unwrap_or_default();
         let old = self.plan.from.map(|_| &figures.old);
-        verdict::judge(&policy.checks, policy.min_requests, old, &figures.new)
+        let checks = match self.has_checks(state) {
+            true => &policy.checks[..],
+            false => &[],
+        };
+        let judged = verdict::judge(checks, policy.min_requests, old, &figures.new);
+        match &state.target.shadow {
+            Some(shadow) => judged.and(compared(shadow, &figures)),
+            None => judged,
+        }
     }
 
     /// The figures of the present window, once there are any.
@@ -64,9 +72,25 @@ impl View<'_> {
         figures.filter(|figures| figures.since >= since)
     }
 
-    /// Whether both releases are to be compared at all.
-    pub(crate) fn has_checks(&self) -> bool {
-        self.plan.traffic && self.plan.from.is_some() && !self.plan.policy.checks.is_empty()
+    /// Whether anything is to be measured.
+    pub(crate) fn watches(&self, state: &State) -> bool {
+        let shadow = state.target.shadow.as_ref();
+        let compares = shadow.is_some_and(|shadow| shadow.policy.compare.is_some());
+        compares || self.has_checks(state)
+    }
+
+    /// Whether the checks can say anything: some users are, or will be, on the new release.
+    pub(crate) fn has_checks(&self, state: &State) -> bool {
+        let checks = &self.plan.policy.checks;
+        let exposed = match self.plan.policy.strategy {
+            Strategy::Canary { .. } => {
+                state.target.share > Share::NONE || !state.target.audiences.is_empty()
+            }
+            Strategy::Rolling { .. } | Strategy::BlueGreen(_) | Strategy::Recreate => {
+                state.target.share > Share::NONE
+            }
+        };
+        exposed && self.plan.traffic && self.plan.from.is_some() && !checks.is_empty()
     }
 
     /// The lockstep partners to wait for, if any.
@@ -105,6 +129,17 @@ impl View<'_> {
                 instances: self.seen.exiting.clone(),
             }
         }])
+    }
+}
+
+/// What comparing answers says; figures of another shadow say nothing.
+fn compared(shadow: &ShadowTarget, figures: &Comparison) -> Verdict {
+    let Some(rule) = &shadow.policy.compare else {
+        return Verdict::Pass;
+    };
+    match &figures.compared {
+        Some((key, figures)) if *key == shadow.key => verdict::judge_compared(rule, figures),
+        Some(_) | None => verdict::judge_compared(rule, &Figures::default()),
     }
 }
 

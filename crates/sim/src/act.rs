@@ -336,6 +336,7 @@ impl World<'_> {
             since: Time(since.0),
             old: sample(before, 0),
             new: sample(requests, if errors { requests / 3 } else { 0 }),
+            compared: None,
         };
         let rollout = *rollout;
         let wait = self.rng.within(2, 20);

@@ -187,6 +187,7 @@ fn strategy(rng: &mut Rng, port: Port) -> Strategy {
             preview: rng.percent(20).then(audience),
             smoke: rng.percent(20).then(command),
             approve: rng.percent(15),
+            steps: Vec::new(),
         }),
         60..=92 => canary(rng),
         _ => Strategy::Recreate,
@@ -218,6 +219,7 @@ fn canary(rng: &mut Rng) -> Strategy {
             lasts: Duration::from_millis(rng.pick(&[0, 500, 2_000, 5_000])),
             approve: rng.percent(15),
             audience: rng.percent(15).then(audience),
+            shadow: None,
         });
     }
     Strategy::Canary { steps }

@@ -14,6 +14,7 @@ mod listed;
 mod outcome;
 mod path;
 mod repeat;
+mod shadow;
 mod standing;
 mod table;
 
@@ -24,6 +25,7 @@ pub use closed::Closed;
 pub use index::{Index, RouteMatch};
 pub use outcome::{Effect, Outcome, Phase, Rejected};
 pub use repeat::{ATTEMPTS_MAX, BodyHeld, FailedAttempt, Progress};
+pub use shadow::{Dropped, ShadowTable};
 pub use standing::{Sign, Standings};
 pub use table::{
     AudienceRule, Candidate, Cell, Endpoint, HostPattern, Listener, ListenerKind, Paused, Route,

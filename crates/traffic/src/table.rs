@@ -8,6 +8,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::ShadowTable;
+
 /// The proxy's whole routing state at one revision; replaced as a whole, never changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
@@ -118,19 +120,31 @@ pub struct ServiceTable {
     /// While it is closed, new requests are answered by the proxy.
     #[serde(default)]
     pub closed: Option<ServiceClosed>,
+    /// The release that gets copies of requests and answers nobody.
+    #[serde(default)]
+    pub shadow: Option<ShadowTable>,
 }
 
 impl ServiceTable {
     /// True if requests that are let through are split and placed as in `other`, whatever holds
-    /// requests back.
+    /// requests back or is copied of them.
     #[must_use]
     pub fn routes_like(&self, other: &Self) -> bool {
         let bare = |table: &Self| Self {
             paused: None,
             closed: None,
+            shadow: None,
             ..table.clone()
         };
         bare(self) == bare(other)
+    }
+
+    /// Every release that gets anything: the stable one, the candidate and the shadow.
+    pub fn sides(&self) -> impl Iterator<Item = &Candidate> {
+        let shadow = self.shadow.as_ref().map(|shadow| &shadow.target);
+        std::iter::once(&self.stable)
+            .chain(&self.candidate)
+            .chain(shadow)
     }
 }
 

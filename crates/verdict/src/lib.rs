@@ -3,9 +3,11 @@
 //! First form: fixed bounds and comparisons with the old release over the same
 //! window. No data is inconclusive, never pass and never fail.
 
+mod compare;
 mod figure;
 mod judge;
 
+pub use compare::{Answer, Body, Figures, Found, Reply, Tally, compare, judge_compared, route};
 pub use judge::judge;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,21 @@ pub struct Percentiles {
     pub p95: u64,
     /// The 99th.
     pub p99: u64,
+}
+
+impl Verdict {
+    /// The verdict of two looks: it fails if either fails, and passes only if both pass.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Fail { mut reasons }, Self::Fail { reasons: more }) => {
+                reasons.extend(more);
+                Self::Fail { reasons }
+            }
+            (fail @ Self::Fail { .. }, _) | (_, fail @ Self::Fail { .. }) => fail,
+            (open @ Self::Inconclusive { .. }, _) | (_, open) => open,
+        }
+    }
 }
 
 /// What the evidence says.

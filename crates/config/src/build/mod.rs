@@ -11,6 +11,7 @@ mod port;
 mod rollout;
 mod route;
 mod service;
+mod step;
 
 use std::collections::BTreeMap;
 

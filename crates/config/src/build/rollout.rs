@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use model::{Audience, AudienceValue, Blue, Check, Count, Limit, Metric, Port, RolloutPolicy};
-use model::{Share, Step, Strategy};
+use model::{Share, Strategy};
 
 use super::command::{Env, Given, argv};
 use super::number;
+use super::step::steps;
 use crate::declare::StrategyName;
 use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::{Bound, Table};
@@ -47,21 +48,24 @@ fn check_knobs(table: &Table, mistakes: &mut Mistakes<'_>) {
     }
     let strategy: StrategyName = table.value("strategy");
     for field in table.section.fields {
-        let Some(owner) = field.strategy.filter(|&owner| owner != strategy) else {
+        let Some(owners) = field
+            .owners()
+            .filter(|_| !field.strategies.contains(&strategy))
+        else {
             continue;
         };
         if table.is_written(field.name) {
             let message = format!(
-                "`{}` belongs to the strategy {}, and this one is {}",
+                "`{}` belongs to the {owners}, and this one is {}",
                 field.name,
-                owner.as_str(),
                 strategy.as_str()
             );
             let mut mistake = Mistake::new(table.key_span(field.name), message);
             if table.is_written("strategy") {
                 mistake = mistake.related(table.span("strategy"), "set here");
             } else {
-                mistake = mistake.hint(format!("add `strategy = \"{}\"`", owner.as_str()));
+                let owner = field.strategies[0].as_str();
+                mistake = mistake.hint(format!("add `strategy = \"{owner}\"`"));
             }
             mistakes.add(mistake);
         }
@@ -122,6 +126,7 @@ fn strategy(
                 .and_then(|preview| audience(preview, mistakes)),
             smoke: argv(table, "smoke", (env, Given::PreviewUrl), mistakes),
             approve: table.value("approve"),
+            steps: steps(table, mistakes),
         }),
         StrategyName::Canary => Strategy::Canary {
             steps: steps(table, mistakes),
@@ -160,65 +165,8 @@ fn rolling(service: &Table, table: &Table, mistakes: &mut Mistakes<'_>) -> Strat
     }
 }
 
-fn steps(table: &Table, mistakes: &mut Mistakes<'_>) -> Vec<Step> {
-    let tables = table.get::<&[Table]>("steps").unwrap_or_default();
-    if tables.is_empty() && table.is_sound("steps") {
-        let message = format!("the canary of {} has no steps", table.path);
-        let mistake = if table.is_written("steps") {
-            Mistake::new(table.span("steps"), message)
-        } else {
-            Mistake::missing(table.span("strategy"), message)
-        };
-        mistakes.add(mistake.hint("add `steps = [{ weight = \"5%\", for = \"2m\" }]`"));
-    }
-    let mut before: Option<(Share, &Table)> = None;
-    let mut steps = Vec::with_capacity(tables.len());
-    for table in tables {
-        let Some(weight) = table.get::<Share>("weight") else {
-            continue;
-        };
-        check_step(table, weight, mistakes);
-        if let Some((share, previous)) = before
-            && weight <= share
-        {
-            let message = format!("the weights of steps must grow, and {weight} follows {share}");
-            let mistake = Mistake::new(table.span("weight"), message);
-            mistakes.add(mistake.related(previous.span("weight"), "the step before"));
-        }
-        before = Some((weight, table));
-        let members: Option<&Table> = table.get("audience");
-        steps.push(Step {
-            weight,
-            lasts: table.value("for"),
-            approve: table.value("approve"),
-            audience: members.and_then(|members| audience(members, mistakes)),
-        });
-    }
-    steps
-}
-
-fn check_step(table: &Table, weight: Share, mistakes: &mut Mistakes<'_>) {
-    if weight == Share::ALL {
-        let message = "a step cannot have all traffic";
-        let mistake = Mistake::new(table.span("weight"), message).expected("less than 100%");
-        mistakes.add(mistake.hint("leave the step out: everything moves after the last one"));
-    }
-    if weight == Share::NONE && !table.is_written("audience") {
-        let message = "a step of 0% without `audience` tries the new release on nobody";
-        mistakes.add(Mistake::new(table.span("weight"), message));
-    }
-    let lasts: Duration = table.value("for");
-    let approve: bool = table.value("approve");
-    if lasts.is_zero() && !approve && table.is_sound("for") && table.is_sound("approve") {
-        let message = format!("{} ends at once", table.path);
-        let mistake = Mistake::missing(table.span.clone(), message)
-            .expected("`for`, `approve = true`, or both");
-        mistakes.add(mistake.hint("add `for = \"2m\"`"));
-    }
-}
-
 /// Who is meant by an audience or a preview; `None` only after a mistake.
-fn audience(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Audience> {
+pub(super) fn audience(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Audience> {
     let value: Option<AudienceValue> = table.get("value");
     let has = |name: &str| table.section.field(name).is_some();
     let host: Option<String> = has("host").then(|| table.get("host")).flatten();

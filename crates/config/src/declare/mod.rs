@@ -45,8 +45,8 @@ pub(crate) struct Field {
     pub(crate) presence: Presence,
     /// What it means, as a sentence.
     pub(crate) description: &'static str,
-    /// The strategy it belongs to; `None`: any.
-    pub(crate) strategy: Option<StrategyName>,
+    /// The strategies it belongs to; none: any.
+    pub(crate) strategies: &'static [StrategyName],
     /// The key beside it without which it has no meaning.
     pub(crate) needs: Option<&'static str>,
     /// Whether it has a meaning only for a service that takes requests.
@@ -54,13 +54,23 @@ pub(crate) struct Field {
 }
 
 impl Field {
+    /// The strategies it belongs to, in words; `None`: any.
+    pub(crate) fn owners(&self) -> Option<String> {
+        let names: Vec<&str> = self.strategies.iter().map(|own| own.as_str()).collect();
+        match names.as_slice() {
+            [] => None,
+            [one] => Some(format!("strategy {one}")),
+            [most @ .., last] => Some(format!("strategies {} and {last}", most.join(", "))),
+        }
+    }
+
     const fn new(name: &'static str, kind: Kind, description: &'static str) -> Self {
         Self {
             name,
             kind,
             presence: Presence::Optional("not set"),
             description,
-            strategy: None,
+            strategies: &[],
             needs: None,
             traffic: false,
         }
@@ -104,11 +114,8 @@ impl Field {
         }
     }
 
-    const fn only(self, strategy: StrategyName) -> Self {
-        Self {
-            strategy: Some(strategy),
-            ..self
-        }
+    const fn only(self, strategies: &'static [StrategyName]) -> Self {
+        Self { strategies, ..self }
     }
 }
 
@@ -196,5 +203,7 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("a step", &rollout::STEP),
     ("a check", &rollout::CHECK),
     ("an audience", &rollout::AUDIENCE),
+    ("a shadow", &rollout::SHADOW),
+    ("a comparison", &rollout::COMPARE),
     ("preview", &rollout::PREVIEW),
 ];

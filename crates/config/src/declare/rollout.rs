@@ -3,8 +3,8 @@
 use super::StrategyName::{BlueGreen, Canary, Rolling};
 use super::{Field, Kind, Section};
 use crate::form::{
-    AFFINITY, BOUND, COOKIE_NAME, DURATION, HEADER_NAME, MATCH_VALUE, METRIC, ON_FAIL, ON_NO_DATA,
-    PREVIEW_HOST, SHARE, SPAN_OF_TIME, STICK, STRATEGY,
+    AFFINITY, BOUND, COOKIE_NAME, DURATION, FIELD, HEADER_NAME, MATCH_VALUE, METHOD, METRIC,
+    ON_FAIL, ON_NO_DATA, PREVIEW_HOST, SHARE, SIZE, SPAN_OF_TIME, STICK, STRATEGY,
 };
 
 /// `[service.NAME.rollout]`.
@@ -24,56 +24,57 @@ pub(crate) const ROLLOUT: Section = Section {
             "Instances above `replicas` while it rolls, rounded up.",
         )
         .default("1")
-        .only(Rolling),
+        .only(&[Rolling]),
         Field::new(
             "max_unavailable",
             Kind::Count,
             "Instances below `replicas` while it rolls, rounded down.",
         )
         .default("0")
-        .only(Rolling),
+        .only(&[Rolling]),
         Field::new(
             "batch",
             Kind::Count,
             "The most instances replaced at a time.",
         )
         .optional("as many as `surge` and `max_unavailable` allow")
-        .only(Rolling),
+        .only(&[Rolling]),
         Field::new(
             "steps",
             Kind::Tables(&STEP),
-            "Shares of traffic that the new release gets one after the other, before all of it.",
+            "What the new release gets one after the other before it gets all traffic: \
+             shares of it, or copies that it answers to nobody.",
         )
         .optional("none")
-        .only(Canary),
+        .only(&[Canary, BlueGreen]),
         Field::new(
             "keep",
             Kind::Text(&DURATION),
             "How long the old set stays warm after the switch.",
         )
         .default("\"5m\"")
-        .only(BlueGreen),
+        .only(&[BlueGreen]),
         Field::new(
             "preview",
             Kind::Table(&PREVIEW),
             "Which requests reach the new set before the switch.",
         )
         .optional("none")
-        .only(BlueGreen),
+        .only(&[BlueGreen]),
         Field::new(
             "smoke",
             Kind::Command,
             "Command that must exit with 0 before the switch; $GAPLESS_PREVIEW_URL leads to the new set.",
         )
         .optional("none")
-        .only(BlueGreen),
+        .only(&[BlueGreen]),
         Field::new(
             "approve",
             Kind::Flag,
             "Whether a person must approve the switch.",
         )
         .default("false")
-        .only(BlueGreen),
+        .only(&[BlueGreen]),
         Field::new(
             "min_ready",
             Kind::Text(&DURATION),
@@ -155,14 +156,14 @@ pub(crate) const ROLLOUT: Section = Section {
 
 /// An element of `steps`.
 pub(crate) const STEP: Section = Section {
-    description: "One step of a canary.",
+    description: "One step before the new release gets all traffic.",
     fields: &[
         Field::new(
             "weight",
             Kind::Text(&SHARE),
-            "Share of traffic that the new release gets.",
+            "Share of traffic that the new release gets (canary only).",
         )
-        .required("\"5%\""),
+        .optional("that of the step before, at first nothing"),
         Field::new(
             "for",
             Kind::Text(&DURATION),
@@ -178,9 +179,95 @@ pub(crate) const STEP: Section = Section {
         Field::new(
             "audience",
             Kind::Table(&AUDIENCE),
-            "Requests that the new release gets beside its share.",
+            "Requests that the new release gets beside its share (canary only).",
         )
         .optional("none"),
+        Field::new(
+            "shadow",
+            Kind::Table(&SHADOW),
+            "Copies of the old release's requests for the new one, which answers nobody.",
+        )
+        .optional("none"),
+        Field::new(
+            "compare",
+            Kind::Table(&COMPARE),
+            "Requests that both releases are asked again, to compare what nobody sees.",
+        )
+        .optional("nothing is compared"),
+    ],
+    one_of: &[],
+};
+
+/// `shadow` of a step.
+pub(crate) const SHADOW: Section = Section {
+    description: "Copies of the old release's requests, marked by the header `Gapless-Shadow`.",
+    fields: &[
+        Field::new(
+            "share",
+            Kind::Text(&SHARE),
+            "Share of the old release's requests that are copied.",
+        )
+        .required("\"10%\""),
+        Field::new(
+            "methods",
+            Kind::List(&METHOD),
+            "Methods of the requests that are copied. What a copy changes is changed twice.",
+        )
+        .optional("GET, HEAD and OPTIONS"),
+        Field::new(
+            "body_max",
+            Kind::Text(&SIZE),
+            "The longest body of a request that is copied, at most 4MiB.",
+        )
+        .default("\"64KiB\""),
+    ],
+    one_of: &[],
+};
+
+/// `compare` of a step.
+pub(crate) const COMPARE: Section = Section {
+    description: "Requests that the old release is asked twice more and the new one once; what \
+                  differs between the old answers is noise.",
+    fields: &[
+        Field::new(
+            "share",
+            Kind::Text(&SHARE),
+            "Share of the old release's GET, HEAD and OPTIONS requests that are compared.",
+        )
+        .required("\"5%\""),
+        Field::new(
+            "samples",
+            Kind::Whole {
+                min: 1,
+                max: 1_000_000,
+            },
+            "Requests that must have been compared before the step may pass.",
+        )
+        .default("500"),
+        Field::new(
+            "at_most",
+            Kind::Text(&SHARE),
+            "Share of the compared requests that may differ; more of them fail the step at once.",
+        )
+        .default("\"0.1%\""),
+        Field::new(
+            "headers",
+            Kind::List(&HEADER_NAME),
+            "Headers that are compared beside status and body.",
+        )
+        .optional("none"),
+        Field::new(
+            "ignore",
+            Kind::List(&FIELD),
+            "Fields that may differ, with all within them, as reports name them.",
+        )
+        .optional("none"),
+        Field::new(
+            "body_max",
+            Kind::Text(&SIZE),
+            "The longest body that is kept, at most 4MiB; a longer answer is compared as a whole.",
+        )
+        .default("\"64KiB\""),
     ],
     one_of: &[],
 };

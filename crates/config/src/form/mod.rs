@@ -9,6 +9,7 @@ mod duration;
 mod name;
 mod path;
 mod route;
+mod shadow;
 
 pub(crate) use address::{ADDRESS, NETWORK, PORTS};
 pub(crate) use amount::{SHARE, SIZE, decimal, share};
@@ -23,6 +24,7 @@ pub(crate) use name::{
 };
 pub(crate) use path::ABSOLUTE_PATH;
 pub(crate) use route::{HOST, HTTP_PATH, PATH, PREVIEW_HOST};
+pub(crate) use shadow::{FIELD, METHOD};
 
 use crate::diagnostic::did_you_mean;
 use crate::value::Value;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::{
-    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Count, Delivery, Ejection,
-    HashKey, Health, Limit, Limits, Metric, OnFail, OnNoData, Port, Probe, ProxyLimits,
-    ProxyProtocol, Reach, Service, Share, Step, Stop, Strategy,
+    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Compare, Count, Delivery,
+    Ejection, HashKey, Health, Limit, Limits, Metric, OnFail, OnNoData, Port, Probe, ProxyLimits,
+    ProxyProtocol, Reach, Service, Shadow, Share, Step, Stop, Strategy,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -185,10 +185,44 @@ fn the_server_knows_whom_it_believes() {
     assert_eq!(peers.trace_sampled, share(1_250));
 }
 
+fn safe() -> Vec<String> {
+    ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec()
+}
+
+/// A step without weight.
+fn shadowed(seconds: u64, shadow: Shadow) -> Step {
+    Step {
+        weight: share(0),
+        lasts: Duration::from_secs(seconds),
+        approve: false,
+        audience: None,
+        shadow: Some(shadow),
+    }
+}
+
 #[test]
 fn a_canary_keeps_its_steps_in_order() {
     let rollout = service(EVERYTHING, "web").policy.rollout;
+    let shadow = Shadow {
+        share: share(1_000),
+        methods: vec!["GET".to_owned(), "POST".to_owned()],
+        body_bytes_max: 32 << 10,
+        compare: None,
+    };
+    let compared = Shadow {
+        share: share(500),
+        methods: safe(),
+        body_bytes_max: 1 << 20,
+        compare: Some(Compare {
+            headers: vec!["content-type".to_owned()],
+            ignore: vec!["body.items[].tax".to_owned()],
+            samples: 300,
+            at_most: share(50),
+        }),
+    };
     let steps = vec![
+        shadowed(30, shadow),
+        shadowed(0, compared),
         Step {
             weight: share(0),
             lasts: Duration::from_secs(60),
@@ -197,6 +231,7 @@ fn a_canary_keeps_its_steps_in_order() {
                 name: "x-staff".to_owned(),
                 value: AudienceValue::Secret("STAFF".to_owned()),
             }),
+            shadow: None,
         },
         Step {
             weight: share(250),
@@ -206,12 +241,14 @@ fn a_canary_keeps_its_steps_in_order() {
                 name: "beta".to_owned(),
                 value: AudienceValue::Plain("yes".to_owned()),
             }),
+            shadow: None,
         },
         Step {
             weight: share(5_000),
             lasts: Duration::ZERO,
             approve: true,
             audience: None,
+            shadow: None,
         },
     ];
     assert_eq!(rollout.strategy, Strategy::Canary { steps });
@@ -272,6 +309,23 @@ fn blue_green_is_previewed_by_header_or_host() {
         }),
         smoke: Some(argv(&["./bin/smoke", "--url", "$GAPLESS_PREVIEW_URL"])),
         approve: true,
+        steps: vec![Step {
+            approve: true,
+            ..shadowed(
+                60,
+                Shadow {
+                    share: share(100),
+                    methods: safe(),
+                    body_bytes_max: 64 << 10,
+                    compare: Some(Compare {
+                        headers: Vec::new(),
+                        ignore: Vec::new(),
+                        samples: 500,
+                        at_most: share(10),
+                    }),
+                },
+            )
+        }],
     };
     assert_eq!(blue("shop"), shop);
     let docs = Blue {
@@ -279,6 +333,7 @@ fn blue_green_is_previewed_by_header_or_host() {
         preview: Some(Audience::Host("preview.example.com".to_owned())),
         smoke: None,
         approve: false,
+        steps: Vec::new(),
     };
     assert_eq!(blue("docs"), docs);
 }

@@ -73,6 +73,7 @@ impl Shell {
                 new,
                 since,
                 old_window,
+                ..
             } => self.measure(rollout, &service, ((old, new), since, old_window)),
             Effect::RunJob {
                 rollout,
@@ -228,6 +229,7 @@ impl Shell {
             since: known.from,
             old: old.map_or_else(Sample::default, |(sample, _)| sample),
             new,
+            compared: None,
         };
         self.queue.push_back(Event::Measured {
             rollout,

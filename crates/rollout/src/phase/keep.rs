@@ -50,7 +50,7 @@ pub(crate) fn advance(view: &View<'_>, state: &mut State) -> Turn {
 /// The policy's word is for figures that are too few; without any the place has not measured
 /// yet, and that is waited for.
 pub(crate) fn without_data(view: &View<'_>, state: &mut State) -> Option<Turn> {
-    if !view.has_checks() {
+    if !view.watches(state) {
         return None;
     }
     let (requests, min_requests) = match view.verdict(state) {

@@ -3,6 +3,7 @@
 use model::{Blue, JobKind, Outcome, Share, WaitingOn};
 use serde::{Deserialize, Serialize};
 
+use super::steps::{self, Place, Way};
 use super::{Forward, finish};
 use crate::Plan;
 use crate::phase::{Job, job};
@@ -17,6 +18,13 @@ pub(crate) enum Stage {
     Start,
     /// Its preview and the command against it.
     Smoke,
+    /// The steps before the switch.
+    Step {
+        /// From 0; the number of steps once all are done.
+        step: usize,
+        /// What comes next in it.
+        stage: steps::Stage,
+    },
     /// A person.
     Gate,
     /// The switch.
@@ -35,6 +43,15 @@ pub(crate) fn advance(view: &View<'_>, state: &mut State, blue: &Blue, stage: St
     match stage {
         Stage::Start => start(view, state, blue),
         Stage::Smoke => smoke(view, state, blue),
+        Stage::Step { step, stage } => {
+            let at = Place {
+                way: Way::BlueGreen(blue.preview.as_ref()),
+                steps: &blue.steps,
+                step,
+            };
+            let turn = steps::advance(view, state, &at, stage);
+            turn.unwrap_or_else(|| enter(state, Stage::Gate, "all steps are done"))
+        }
         Stage::Gate => gate(state, blue),
         Stage::Switch => switch(view, state),
     }
@@ -67,7 +84,16 @@ fn smoke(view: &View<'_>, state: &mut State, blue: &Blue) -> Turn {
         Job::Failed(reason) => {
             Turn::Changed(state.turn_back(view.plan, Outcome::RolledBack, reason))
         }
-        Job::Done => enter(state, Stage::Gate, "the second set is proven"),
+        Job::Done => {
+            let next = match blue.steps.is_empty() {
+                true => Stage::Gate,
+                false => Stage::Step {
+                    step: 0,
+                    stage: steps::Stage::Start,
+                },
+            };
+            enter(state, next, "the second set is proven")
+        }
     }
 }
 
@@ -94,7 +120,7 @@ fn switch(view: &View<'_>, state: &mut State) -> Turn {
     let turn = finish(view, state);
     if state.phase == Phase::After {
         state.target.new = view.plan.replicas;
-        state.target.measure = view.has_checks().then_some(view.now);
+        state.target.measure = view.has_checks(state).then_some(view.now);
     }
     turn
 }

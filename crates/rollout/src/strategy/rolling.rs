@@ -115,7 +115,7 @@ fn replace(view: &View<'_>, state: &mut State, bounds: &Bounds) -> Option<Turn> 
 /// Compares both releases from the first confirmed part of the traffic on.
 fn watch(view: &View<'_>, state: &mut State) {
     let split = state.target.share > Share::NONE && state.target.share < Share::ALL;
-    if split && state.target.measure.is_none() && view.has_checks() && view.settled(state) {
+    if split && state.target.measure.is_none() && view.has_checks(state) && view.settled(state) {
         state.target.measure = Some(view.now);
     }
 }

@@ -9,6 +9,7 @@ fn blue(keep: u64) -> Blue {
         preview: None,
         smoke: None,
         approve: false,
+        steps: Vec::new(),
     }
 }
 
@@ -96,6 +97,7 @@ fn a_failed_smoke_command_means_no_traffic_for_the_new_set() {
 fn only_approval_passes_the_gate_and_waiting_at_it_is_no_failure() {
     let mut world = World::new(blue_green(Blue {
         approve: true,
+        steps: Vec::new(),
         ..blue(10)
     }));
     world.order(Order::Promote { full: true }).unwrap();
@@ -126,6 +128,7 @@ fn the_switch_waits_for_the_lockstep_partners() {
 fn a_set_that_shrank_at_the_gate_is_not_switched_to() {
     let mut world = World::new(blue_green(Blue {
         approve: true,
+        steps: Vec::new(),
         ..blue(10)
     }));
     world.run_until(|wait| matches!(wait, WaitingOn::Gate { .. }));

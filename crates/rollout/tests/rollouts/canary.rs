@@ -12,6 +12,7 @@ fn step(percent: u16, lasts: u64) -> Step {
         lasts: secs(lasts),
         approve: false,
         audience: None,
+        shadow: None,
     }
 }
 
@@ -119,6 +120,7 @@ fn figures_of_an_older_window_decide_nothing() {
         since: Time(since.0 - 1),
         old: good(),
         new: bad(),
+        compared: None,
     });
     let stale = rollout::step(&world.plan, &world.state, &seen, world.now);
     assert_eq!(stale.state.returning(), None);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    Affinity, Audience, Blue, Count, JobKind, OnFail, OnNoData, RolloutKind, Share, Step, Strategy,
-    Time,
+    Affinity, Audience, Blue, Compare, Count, JobKind, OnFail, OnNoData, RolloutKind, Shadow,
+    Share, Step, Strategy, Time,
 };
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Draw;
@@ -20,26 +20,55 @@ fn count() -> impl Draw<Value = Count> {
     ]
 }
 
+fn shadow() -> impl Draw<Value = Option<Shadow>> {
+    let shadow = any::<bool>().prop_map(|compares| Shadow {
+        share: Share::try_new(500).unwrap(),
+        methods: vec!["GET".to_owned()],
+        body_bytes_max: 1,
+        compare: compares.then(|| Compare {
+            headers: Vec::new(),
+            ignore: Vec::new(),
+            samples: 10,
+            at_most: Share::NONE,
+        }),
+    });
+    proptest::option::weighted(0.3, shadow)
+}
+
 fn step() -> impl Draw<Value = Step> {
-    (0..10_000u16, 0..60u64, any::<bool>(), any::<bool>()).prop_map(
-        |(weight, lasts, approve, named)| Step {
+    (0..10_000u16, 0..60u64, any::<[bool; 2]>(), shadow()).prop_map(
+        |(weight, lasts, [approve, named], shadow)| Step {
             weight: Share::try_new(weight).unwrap(),
             lasts: secs(lasts),
             approve,
             audience: named.then(|| Audience::Host(format!("{weight}.example.com"))),
+            shadow,
         },
     )
 }
 
+fn before_switch(shadow: Shadow) -> Step {
+    Step {
+        weight: Share::NONE,
+        lasts: secs(5),
+        approve: false,
+        audience: None,
+        shadow: Some(shadow),
+    }
+}
+
 fn way() -> impl Draw<Value = Strategy> {
-    let blue = (0..60u64, any::<[bool; 3]>()).prop_map(|(keep, [shown, smoke, approve])| {
-        Strategy::BlueGreen(Blue {
-            keep: secs(keep),
-            preview: shown.then(|| Audience::Host("preview.example.com".into())),
-            smoke: smoke.then(|| argv("./smoke")),
-            approve,
-        })
-    });
+    let blue = (0..60u64, any::<[bool; 3]>(), shadow()).prop_map(
+        |(keep, [shown, smoke, approve], shadow)| {
+            Strategy::BlueGreen(Blue {
+                keep: secs(keep),
+                preview: shown.then(|| Audience::Host("preview.example.com".into())),
+                smoke: smoke.then(|| argv("./smoke")),
+                approve,
+                steps: shadow.map(before_switch).into_iter().collect(),
+            })
+        },
+    );
     let rolling = (count(), count(), proptest::option::of(count())).prop_map(
         |(surge, max_unavailable, batch)| Strategy::Rolling {
             surge,
@@ -159,6 +188,7 @@ prop_compose! {
                 since: Time(since),
                 old,
                 new,
+                compared: None,
             }),
             jobs,
             trouble: say(trouble),

@@ -12,4 +12,5 @@ mod recreate;
 mod returning;
 mod rollback;
 mod rolling;
+mod shadow;
 mod world;

@@ -16,6 +16,7 @@ fn canary() -> Plan {
         lasts: secs(lasts),
         approve,
         audience: (percent == 5).then(|| Audience::Host("x.example.com".into())),
+        shadow: None,
     };
     plan(Strategy::Canary {
         steps: vec![step(5, 120, false), step(50, 0, true)],
@@ -28,6 +29,7 @@ fn blue_green() -> Plan {
         preview: Some(Audience::Host("preview.example.com".into())),
         smoke: Some(argv("./smoke --all")),
         approve: true,
+        steps: Vec::new(),
     }));
     plan.replicas = 4;
     plan.policy.after = Some(argv("./verify"));

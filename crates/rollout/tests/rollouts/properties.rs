@@ -7,6 +7,7 @@ use model::{Outcome, RolloutKind, Strategy, Time, WaitingOn};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Draw;
 use rollout::{Order, Peers, Plan};
+use verdict::Figures;
 
 use crate::draws::{orders, plans, seen};
 use crate::world::{World, bad, good, secs};
@@ -64,6 +65,10 @@ fn heal(world: &mut World) {
     }
     world.trouble = [None, None];
     world.samples = Some((good(), good()));
+    world.compared = Some(Figures {
+        compared: 100,
+        ..Figures::default()
+    });
     world.confirms_in = Duration::from_millis(500);
     world.peers = Peers::Free;
 }

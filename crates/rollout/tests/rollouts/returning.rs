@@ -38,6 +38,7 @@ fn half_way(percent: u16) -> Plan {
             lasts: secs(6_000),
             approve: false,
             audience: None,
+            shadow: None,
         }],
     });
     (plan.from_replicas, plan.replicas) = (4, 4);

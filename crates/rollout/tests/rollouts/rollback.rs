@@ -9,12 +9,14 @@ fn strategies() -> [Strategy; 3] {
         lasts: secs(6_000),
         approve: true,
         audience: None,
+        shadow: None,
     };
     let blue = Blue {
         keep: secs(6_000),
         preview: None,
         smoke: Some(argv("./smoke")),
         approve: true,
+        steps: Vec::new(),
     };
     [
         Strategy::Canary { steps: vec![step] },

@@ -9,9 +9,10 @@ use model::{
     RolloutKind, RolloutPolicy, Share, Strategy, Time, WaitingOn,
 };
 use rollout::{
-    Comparison, Counts, Decision, Ended, JobState, Observation, Order, Plan, Refused, State, Target,
+    Comparison, Counts, Decision, Ended, JobState, Observation, Order, Plan, Refused, ShadowTarget,
+    State, Target,
 };
-use verdict::Sample;
+use verdict::{Figures, Sample};
 
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
@@ -88,13 +89,15 @@ pub(crate) struct World {
     instances: [Vec<Instance>; 2],
     pub(crate) confirms_in: Duration,
     pub(crate) drains_in: Duration,
-    table: (Share, Vec<Audience>),
+    table: (Share, Vec<Audience>, Option<ShadowTarget>),
     revision: u64,
     published: Time,
     begun: BTreeMap<JobKind, Time>,
     /// How the jobs end; those that are not named pass.
     pub(crate) jobs: BTreeMap<JobKind, String>,
     pub(crate) samples: Option<(Sample, Sample)>,
+    /// What comparing answers has found.
+    pub(crate) compared: Option<Figures>,
     pub(crate) trouble: [Option<String>; 2],
     pub(crate) peers: rollout::Peers,
     pub(crate) last: Decision,
@@ -132,12 +135,13 @@ impl World {
             instances: [vec![born; old as usize], Vec::new()],
             confirms_in: TICK,
             drains_in: secs(3),
-            table: (Share::NONE, Vec::new()),
+            table: (Share::NONE, Vec::new(), None),
             revision: 1,
             published: Time(0),
             begun: BTreeMap::new(),
             jobs: BTreeMap::new(),
             samples: None,
+            compared: None,
             trouble: [None, None],
             peers: rollout::Peers::Free,
             last,
@@ -187,6 +191,8 @@ impl World {
             };
             (*job, state)
         });
+        let shadow = self.last.target.shadow.as_ref().map(|shadow| shadow.key);
+        let compared = shadow.zip(self.compared.clone());
         let comparison = self.last.target.measure.zip(self.samples);
         Observation {
             old: self.counts(0),
@@ -194,7 +200,12 @@ impl World {
             share_confirmed: settled.then_some(self.table.0),
             confirm_overdue: false,
             revision: Revision(self.revision),
-            comparison: comparison.map(|(since, (old, new))| Comparison { since, old, new }),
+            comparison: comparison.map(|(since, (old, new))| Comparison {
+                since,
+                old,
+                new,
+                compared,
+            }),
             jobs: jobs.collect(),
             trouble: self.trouble[1].clone(),
             old_trouble: self.trouble[0].clone(),
@@ -268,7 +279,11 @@ impl World {
         if self.trace.last() != Some(&asked) {
             self.trace.push(asked);
         }
-        let table = (target.share, target.audiences.clone());
+        let table = (
+            target.share,
+            target.audiences.clone(),
+            target.shadow.clone(),
+        );
         if self.table != table {
             self.table = table;
             self.revision += 1;

@@ -44,6 +44,7 @@ fn service(count: u32, balance: Balancing) -> ServiceTable {
         limits: ProxyLimits::default(),
         paused: None,
         closed: None,
+        shadow: None,
         https: model::HttpsPolicy::default(),
         delivery: Delivery {
             balance,

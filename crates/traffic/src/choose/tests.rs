@@ -40,6 +40,7 @@ fn service(
         limits: ProxyLimits::default(),
         paused: None,
         closed: None,
+        shadow: None,
         delivery: Delivery::default(),
     }
 }

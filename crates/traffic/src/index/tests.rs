@@ -27,6 +27,7 @@ fn service(number: usize) -> ServiceTable {
         },
         paused: None,
         closed: None,
+        shadow: None,
         delivery: Delivery::default(),
     }
 }

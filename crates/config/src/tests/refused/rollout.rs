@@ -6,24 +6,34 @@ use super::rollout;
 #[test]
 fn knobs_belong_to_their_strategy() {
     for (lines, key, owner, set) in [
-        ("keep = \"1m\"", "keep", "blue_green", "rolling"),
-        ("approve = true", "approve", "blue_green", "rolling"),
-        ("smoke = \"./a\"", "smoke", "blue_green", "rolling"),
-        ("steps = []", "steps", "canary", "rolling"),
+        ("keep = \"1m\"", "keep", "strategy blue_green", "rolling"),
+        (
+            "approve = true",
+            "approve",
+            "strategy blue_green",
+            "rolling",
+        ),
+        ("smoke = \"./a\"", "smoke", "strategy blue_green", "rolling"),
+        (
+            "steps = []",
+            "steps",
+            "strategies canary and blue_green",
+            "rolling",
+        ),
         (
             "strategy = \"recreate\"\nsurge = 1",
             "surge",
-            "rolling",
+            "strategy rolling",
             "recreate",
         ),
         (
             "strategy = \"blue_green\"\nbatch = 1",
             "batch",
-            "rolling",
+            "strategy rolling",
             "blue_green",
         ),
     ] {
-        let message = format!("`{key}` belongs to the strategy {owner}, and this one is {set}");
+        let message = format!("`{key}` belongs to the {owner}, and this one is {set}");
         refused_with(&rollout(lines), &message);
     }
     refused_with(
@@ -58,7 +68,7 @@ fn canary_steps_grow_last_and_leave_something() {
         ("steps = [1]", "`steps` cannot be 1"),
         (
             "steps = [{ for = \"1m\" }]",
-            "`weight` is missing in service.web.rollout.steps[0]",
+            "service.web.rollout.steps[0] does nothing",
         ),
         (
             "steps = [{ weight = \"5%\" }]",
@@ -185,4 +195,71 @@ fn the_rest_of_a_rollout_keeps_its_form() {
     let text = LEAST.to_owned() + "hosts = [\"a.com\"]\n";
     let text = blue("{ host = \"a.com\" }").replace(LEAST, &text);
     refused_with(&text, "the preview's host leads to a service already");
+}
+
+#[test]
+fn a_shadow_copies_something_into_what_memory_allows() {
+    let canary = |step: &str| {
+        rollout(&format!(
+            "strategy = \"canary\"\nsteps = [{{ {step}, for = \"1m\" }}]"
+        ))
+    };
+    for (step, message) in [
+        (
+            "shadow = {}",
+            "`share` is missing in service.web.rollout.steps[0].shadow",
+        ),
+        ("shadow = { share = \"0%\" }", "0% of the requests are none"),
+        (
+            "shadow = { share = \"1%\", body_max = \"5MiB\" }",
+            "copies are kept in memory, and this is too much for one",
+        ),
+        (
+            "shadow = { share = \"1%\", methods = [] }",
+            "without a method nothing is copied",
+        ),
+        (
+            "shadow = { share = \"1%\", methods = [\"get\"] }",
+            "`methods` cannot be \"get\"",
+        ),
+        (
+            "shadow = { share = \"1%\" }, compare = { share = \"1%\" }",
+            "a step has either `shadow` or `compare`: comparing copies, too",
+        ),
+        (
+            "compare = { share = \"1%\", methods = [\"POST\"] }",
+            "unknown key `methods` in service.web.rollout.steps[0].compare",
+        ),
+        (
+            "compare = { share = \"1%\", samples = 0 }",
+            "`samples` cannot be 0",
+        ),
+        (
+            "compare = { share = \"1%\", ignore = [\"price\"] }",
+            "`ignore` cannot be \"price\"",
+        ),
+    ] {
+        refused_with(&canary(step), message);
+    }
+}
+
+#[test]
+fn before_the_switch_of_blue_green_nobody_is_exposed() {
+    let blue_green = |steps: &str| rollout(&format!("strategy = \"blue_green\"\n{steps}"));
+    for (steps, message) in [
+        (
+            "steps = [{ weight = \"5%\", for = \"1m\", shadow = { share = \"1%\" } }]",
+            "`weight` exposes users, and blue_green does so at its switch",
+        ),
+        (
+            "steps = [{ for = \"1m\" }]",
+            "service.web.rollout.steps[0] does nothing",
+        ),
+        (
+            "steps = [{ shadow = { share = \"1%\" } }]",
+            "service.web.rollout.steps[0] ends at once",
+        ),
+    ] {
+        refused_with(&blue_green(steps), message);
+    }
 }

@@ -261,6 +261,7 @@ pub(crate) fn service_table(limits: ProxyLimits) -> ServiceTable {
         limits,
         paused: None,
         closed: None,
+        shadow: None,
         delivery: Delivery::default(),
     }
 }
