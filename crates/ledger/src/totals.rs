@@ -108,6 +108,8 @@ pub struct ServiceTotals {
     pub held: u64,
     /// Those of them whose clients left before they were let go.
     pub held_left: u64,
+    /// Requests whose clients left while they waited for a place at an endpoint.
+    pub queue_left: u64,
     /// Requests that the proxy answered itself, by the reason's index.
     pub rejected: [u64; Rejected::COUNT],
 }
@@ -128,6 +130,7 @@ impl ServiceTotals {
         window.killed_waiting = self.killed_waiting.saturating_sub(earlier.killed_waiting);
         window.held = self.held.saturating_sub(earlier.held);
         window.held_left = self.held_left.saturating_sub(earlier.held_left);
+        window.queue_left = self.queue_left.saturating_sub(earlier.queue_left);
         for (mine, theirs) in window.rejected.iter_mut().zip(&earlier.rejected) {
             *mine = mine.saturating_sub(*theirs);
         }
@@ -142,6 +145,7 @@ impl ServiceTotals {
         self.killed_waiting += cell.killed_waiting.load(Relaxed);
         self.held += cell.held.load(Relaxed);
         self.held_left += cell.held_left.load(Relaxed);
+        self.queue_left += cell.queue_left.load(Relaxed);
         for (mine, theirs) in self.rejected.iter_mut().zip(&cell.rejected) {
             *mine += theirs.load(Relaxed);
         }

@@ -2,8 +2,8 @@
 
 use std::cell::Cell as Local;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use model::Revision;
 use traffic::{Cell, Closed, Outcome, Phase, Rejected};
@@ -105,6 +105,38 @@ impl Writer {
         self.open_gauge(cell).load(Relaxed)
     }
 
+    /// The number of requests that all threads of all workers have open at an endpoint.
+    ///
+    /// Of several threads that claim at the same time and then ask, the last to claim sees the
+    /// claims of all.
+    #[must_use]
+    pub fn open_everywhere(&self, cell: Cell) -> u32 {
+        fence(SeqCst);
+        self.sum(|slot| slot.open[cell.0 as usize % CELLS].load(Relaxed))
+    }
+
+    /// The number of requests of a service that wait for an endpoint in all threads of all
+    /// workers.
+    #[must_use]
+    pub fn waiting_everywhere(&self, service: Cell) -> u32 {
+        fence(SeqCst);
+        self.sum(|slot| slot.waiting[service.0 as usize % SERVICES].load(Relaxed))
+    }
+
+    fn sum(&self, gauge: impl Fn(&Slot) -> u32) -> u32 {
+        self.used().map(gauge).fold(0, u32::saturating_add)
+    }
+
+    fn used(&self) -> impl Iterator<Item = &Slot> {
+        let slots = self.mapping.layout().slots.iter();
+        slots.filter(|slot| slot.head.used.load(Acquire) != 0)
+    }
+
+    /// Takes a claim back that came to nothing, as if it had never been.
+    pub fn unclaim(&self, cell: Cell) {
+        lower_gauge(self.open_gauge(cell));
+    }
+
     /// Admits a request to an endpoint; [`Writer::end`] must follow.
     pub fn claim(&self, cell: Cell) {
         raise_gauge(self.open_gauge(cell));
@@ -193,6 +225,11 @@ impl Writer {
         raise(&self.service(service).held_left, 1);
     }
 
+    /// Counts a request whose client left while every endpoint was full.
+    pub fn queue_left(&self, service: Cell) {
+        raise(&self.service(service).queue_left, 1);
+    }
+
     /// Counts a request that the proxy answered itself, of a service or of none.
     pub fn rejected(&self, service: Option<Cell>, reason: Rejected) {
         let counters = match service {
@@ -233,9 +270,7 @@ impl Writer {
     }
 
     fn begun_anywhere(&self, service: Cell) -> u64 {
-        let slots = self.mapping.layout().slots.iter();
-        let used = slots.filter(|slot| slot.head.used.load(Acquire) != 0);
-        let begun = used.map(|slot| {
+        let begun = self.used().map(|slot| {
             slot.services[service.0 as usize % SERVICES]
                 .begun_micros
                 .load(Relaxed)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Argv, HttpsPolicy, ServiceName, Shadow, Share};
+use crate::{Argv, EndpointLimits, HttpsPolicy, ServiceName, Shadow, Share};
 
 /// Everything about a service that is no part of its releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub struct Delivery {
     /// The PROXY protocol that the program's connections begin with; each then carries one
     /// request, since it is introduced as one client's.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// The most that each endpoint is given at a time; `None`: as much as comes.
+    pub limits: Option<EndpointLimits>,
 }
 
 impl Default for Delivery {
@@ -70,6 +72,7 @@ impl Default for Delivery {
             ejection: None,
             retry_budget: Share::ALL,
             proxy_protocol: None,
+            limits: None,
         }
     }
 }

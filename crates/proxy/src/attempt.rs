@@ -13,6 +13,7 @@ use crate::client::{After, Client};
 use crate::clock::{micros, now_micros};
 use crate::exchange::Exchange;
 use crate::flow::Hold;
+use crate::links::Link;
 use crate::pool::{Place, connect, poll_connected};
 use crate::presence::Asking;
 use crate::relay::{End, Failure, Relay};
@@ -57,6 +58,8 @@ enum Attempted {
     Failed(Claim, Failure, Progress),
     /// With an answer of ours.
     Rejected(Rejected),
+    /// Not at all: its endpoint has all the connections that it may have.
+    Full(Claim),
 }
 
 /// Answers a request whose head was read.
@@ -67,11 +70,7 @@ pub(crate) async fn answer<S: Stream>(
 ) -> After {
     let mut claim = match visit.admitted(client, exchange).await {
         Ok(claim) => claim,
-        Err(Turned::Gone) => {
-            visit.ended(By::Client, Stage::Queue);
-            return After::Gone;
-        }
-        Err(Turned::Away(rejected)) => return client.reject(exchange, visit, rejected).await,
+        Err(turned) => return turned_away(client, exchange, visit, turned).await,
     };
     client.set_reading(false);
     prepare(client, exchange, visit);
@@ -80,6 +79,14 @@ pub(crate) async fn answer<S: Stream>(
             Attempted::Over(after) => return after,
             Attempted::Rejected(rejected) => return client.reject(exchange, visit, rejected).await,
             Attempted::Failed(claim, failure, progress) => (claim, failure, progress),
+            Attempted::Full(full) => {
+                visit.took_back(full);
+                match visit.admitted(client, exchange).await {
+                    Ok(next) => claim = next,
+                    Err(turned) => return turned_away(client, exchange, visit, turned).await,
+                }
+                continue;
+            }
         };
         match again(client, exchange, visit, (&failed, progress)) {
             Some(next) => {
@@ -92,6 +99,22 @@ pub(crate) async fn answer<S: Stream>(
                 return client.reject(exchange, visit, failure.rejected()).await;
             }
         }
+    }
+}
+
+/// Ends a request that no endpoint could be found for.
+async fn turned_away<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &mut Visit,
+    turned: Turned,
+) -> After {
+    match turned {
+        Turned::Gone => {
+            visit.ended(By::Client, Stage::Queue);
+            After::Gone
+        }
+        Turned::Away(rejected) => client.reject(exchange, visit, rejected).await,
     }
 }
 
@@ -121,9 +144,12 @@ fn again<S: Stream>(
     if failed.connection == Connection::New {
         visit.note_failed(failed.place.cell);
     }
-    match visit.admit(client, &exchange.request) {
+    visit.at = Some(failed.place.cell);
+    let admission = visit.admit(client, &exchange.request);
+    visit.at = None;
+    match admission {
         Admission::Claimed(claim) => Some(claim),
-        Admission::Wait | Admission::Hold(_) | Admission::Never(_) => None,
+        Admission::Wait | Admission::Full(_) | Admission::Hold(_) | Admission::Never(_) => None,
     }
 }
 
@@ -134,8 +160,9 @@ async fn attempt<S: Stream>(
     mut claim: Claim,
 ) -> Attempted {
     let mut upstream = match upstream(client, exchange, visit, &mut claim).await {
-        Ok(stream) => stream,
-        Err(end) => {
+        Ok(link) => link,
+        Err(NoLink::Full) => return Attempted::Full(claim),
+        Err(NoLink::Failed(end)) => {
             note(visit, end, Stage::Connect);
             return unfinished(claim, end, false);
         }
@@ -144,7 +171,7 @@ async fn attempt<S: Stream>(
     let upstream_side = UpstreamSide::new(&exchange.request, &visit.rewrite(client, &fields));
     let mut relay = Relay {
         client,
-        upstream: &mut upstream,
+        upstream: &mut upstream.stream,
         connection: claim.connection,
         request: &exchange.request,
         response: &mut exchange.response,
@@ -166,7 +193,7 @@ async fn attempt<S: Stream>(
         }
         End::Tunnel => {
             claim.opens_tunnel();
-            let outcome = crate::tunnel::carry(client, exchange, visit, &mut upstream).await;
+            let outcome = crate::tunnel::carry(client, exchange, visit, &mut upstream.stream).await;
             if outcome == Outcome::Cut {
                 visit.ended(By::Proxy, Stage::Tunnel);
             }
@@ -211,26 +238,44 @@ fn count_bytes(exchange: &Exchange, visit: &mut Visit) -> (u64, u64) {
     (to, from)
 }
 
+/// Why there is no connection to an endpoint.
+enum NoLink {
+    /// It has all that it may have.
+    Full,
+    /// This happened.
+    Failed(End),
+}
+
 /// A connection to the endpoint: one that is idle, or a new one.
 async fn upstream<S: Stream>(
     client: &mut Client<S>,
     exchange: &mut Exchange,
     visit: &mut Visit,
     claim: &mut Claim,
-) -> Result<TcpStream, End> {
-    if let Some(stream) = idle(client, visit, claim.place) {
+) -> Result<Link, NoLink> {
+    if let Some(link) = idle(client, visit, claim.place) {
         claim.connection = Connection::Reused;
-        return Ok(stream);
+        return Ok(link);
     }
-    let stream = connected(client, exchange, visit, claim).await?;
+    let bound = visit.connections_max.zip(visit.service);
+    let seat = match bound {
+        None => None,
+        Some((most, service)) => {
+            let seat = client.thread.seat((service, claim.place.cell), most);
+            Some(seat.ok_or(NoLink::Full)?)
+        }
+    };
+    let stream = connected(client, exchange, visit, claim)
+        .await
+        .map_err(NoLink::Failed)?;
     if client.thread.access.is_on() {
         visit.account.connected_micros = now_micros();
     }
-    Ok(stream)
+    Ok(Link { stream, seat })
 }
 
 /// An idle connection that may carry the request. The time is rounded up to the next tick.
-fn idle<S: Stream>(client: &Client<S>, visit: &Visit, place: Place) -> Option<TcpStream> {
+fn idle<S: Stream>(client: &Client<S>, visit: &Visit, place: Place) -> Option<Link> {
     let thread = &client.thread;
     let now = thread.watches.coarse_micros() + micros(TICK);
     let may = visit.may_use_idle();
@@ -276,7 +321,7 @@ fn whole<S: Stream>(
     client: &Client<S>,
     exchange: &Exchange,
     visit: &mut Visit,
-    (claim, upstream, side): (Claim, TcpStream, UpstreamSide),
+    (claim, upstream, side): (Claim, Link, UpstreamSide),
 ) {
     let now = now_micros();
     let thread = &client.thread;

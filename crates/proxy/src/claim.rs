@@ -42,6 +42,8 @@ pub(crate) struct Claim {
     pub(crate) place: Place,
     pub(crate) connection: Connection,
     is_ended: bool,
+    /// Whose other requests wait for its place, if any may.
+    awaited_by: Option<Cell>,
 }
 
 /// Which connection an attempt uses.
@@ -63,6 +65,7 @@ impl Claim {
             place,
             connection: Connection::New,
             is_ended: false,
+            awaited_by: None,
         }
     }
 
@@ -72,6 +75,23 @@ impl Claim {
         self.thread
             .note_end(self.place.cell, opened, self.connection);
         self.thread.writer.count(self.place.cell, opened);
+    }
+
+    /// The same where endpoints of `service` may be full.
+    pub(crate) fn limited(
+        thread: &Rc<Thread>,
+        watch: &Watch,
+        (service, place): (Cell, Place),
+    ) -> Self {
+        let mut claim = Self::new(thread, watch, place);
+        claim.awaited_by = Some(service);
+        claim
+    }
+
+    /// Takes it back as if it had never been.
+    pub(crate) fn undo(mut self) {
+        self.is_ended = true;
+        self.thread.writer.unclaim(self.place.cell);
     }
 
     /// Ends it.
@@ -89,6 +109,9 @@ impl Drop for Claim {
         if !self.is_ended {
             // The thread itself ends with this request open.
             self.thread.writer.end(self.place.cell, Outcome::Cut);
+        }
+        if let Some(service) = self.awaited_by {
+            self.thread.place_is_free(service);
         }
     }
 }

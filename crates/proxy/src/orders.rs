@@ -48,6 +48,10 @@ pub(crate) struct Orders {
     pub(crate) cut: BTreeSet<Cell>,
     /// How long it is until an endpoint is cut.
     pub(crate) parting: BTreeMap<Cell, Duration>,
+    /// Services at whose endpoints there may be a place.
+    pub(crate) freed: BTreeSet<Cell>,
+    /// Services whose idle connections others need.
+    pub(crate) shed: BTreeSet<Cell>,
     pub(crate) ending: Ending,
 }
 

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use traffic::Cell;
 
 use crate::clock::micros;
+use crate::links::Link;
 
 /// Idle connections to one endpoint that a thread keeps.
 const IDLE_MAX: usize = 256;
@@ -29,7 +30,7 @@ pub(crate) struct Place {
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    link: Link,
     address: SocketAddr,
     since_micros: u64,
 }
@@ -74,7 +75,7 @@ impl Pool {
     }
 
     /// Takes a connection that may carry a request with `method`.
-    pub(crate) fn take(&self, place: Place, method: Method, now_micros: u64) -> Option<TcpStream> {
+    pub(crate) fn take(&self, place: Place, method: Method, now_micros: u64) -> Option<Link> {
         let mut cells = self.cells.borrow_mut();
         let idle = cells.get_mut(&place.cell)?;
         while let Some(one) = idle.pop() {
@@ -86,22 +87,36 @@ impl Pool {
                 self.change(1);
                 return None;
             }
-            let quiet =
-                is_quiet(&one.stream) && (method.is_idempotent() || is_surely_open(&one.stream));
+            let stream = &one.link.stream;
+            let quiet = is_quiet(stream) && (method.is_idempotent() || is_surely_open(stream));
             if one.address == place.address && quiet {
-                return Some(one.stream);
+                return Some(one.link);
             }
         }
         None
     }
 
+    /// True if there is an idle connection to an endpoint.
+    pub(crate) fn has(&self, cell: Cell) -> bool {
+        let cells = self.cells.borrow();
+        cells.get(&cell).is_some_and(|idle| !idle.is_empty())
+    }
+
+    /// Closes one connection to an endpoint. False: there is none.
+    pub(crate) fn close_one(&self, cell: Cell) -> bool {
+        let mut cells = self.cells.borrow_mut();
+        let closed = cells.get_mut(&cell).and_then(Vec::pop);
+        self.change(if closed.is_some() { -1 } else { 0 });
+        closed.is_some()
+    }
+
     /// Keeps a connection for later.
-    pub(crate) fn put(&self, place: Place, stream: TcpStream, now_micros: u64) {
+    pub(crate) fn put(&self, place: Place, link: Link, now_micros: u64) {
         let mut cells = self.cells.borrow_mut();
         let idle = cells.entry(place.cell).or_default();
         if idle.len() < IDLE_MAX {
             idle.push(Idle {
-                stream,
+                link,
                 address: place.address,
                 since_micros: now_micros,
             });
@@ -117,7 +132,7 @@ impl Pool {
     /// Closes what the endpoints have closed, and what nobody has used for long.
     pub(crate) fn sweep(&self, now_micros: u64) {
         let oldest = now_micros.saturating_sub(micros(IDLE_TIME));
-        self.keep(|_, one| one.since_micros >= oldest && is_quiet(&one.stream));
+        self.keep(|_, one| one.since_micros >= oldest && is_quiet(&one.link.stream));
     }
 }
 

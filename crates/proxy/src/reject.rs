@@ -189,7 +189,9 @@ pub(crate) fn termination(rejected: Rejected) -> Termination {
         | Rejected::Redirected => Termination(By::Proxy, Stage::Route),
         Rejected::BadRequest | Rejected::HeadTimeout => Termination(By::Client, Stage::Head),
         Rejected::BodyTimeout => Termination(By::Client, Stage::Request),
-        Rejected::NoEndpoint | Rejected::Paused => Termination(By::Proxy, Stage::Queue),
+        Rejected::NoEndpoint | Rejected::Paused | Rejected::QueueFull | Rejected::QueueTimeout => {
+            Termination(By::Proxy, Stage::Queue)
+        }
         Rejected::Connect => Termination(By::Upstream, Stage::Connect),
         Rejected::NoResponse | Rejected::BadResponse | Rejected::Timeout => {
             Termination(By::Upstream, Stage::Waiting)
@@ -218,7 +220,9 @@ fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
         | Rejected::Paused
         | Rejected::Maintenance
         | Rejected::Misdirected
-        | Rejected::Redirected => wish,
+        | Rejected::Redirected
+        | Rejected::QueueFull
+        | Rejected::QueueTimeout => wish,
     }
 }
 

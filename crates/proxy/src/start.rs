@@ -14,7 +14,9 @@ use traffic::{Cell, ListenerKind, Table};
 use crate::access::{self, AccessPlace};
 use crate::crowds::Crowds;
 use crate::keeper::{Keeper, LOOK};
+use crate::links::Links;
 use crate::orders::{Ending, Listening, OrderBox, Orders};
+use crate::queue::Heads;
 use crate::room::Room;
 use crate::routing::Routing;
 use crate::thread::{self, Given};
@@ -113,13 +115,17 @@ impl Proxy {
             .map(access::Writer::start)
             .transpose()?;
         let crowds = Arc::new(Crowds::default());
+        let links = Arc::new(Links::default());
+        let boxes: Vec<Arc<OrderBox>> = setups.iter().map(|_| Arc::default()).collect();
+        let heads = Arc::new(Heads::new(boxes.clone()));
         let mut threads = Vec::new();
-        for (number, setup) in setups.into_iter().enumerate() {
-            let orders = Arc::new(OrderBox::default());
+        for (number, (setup, orders)) in setups.into_iter().zip(boxes).enumerate() {
             let given = Given {
                 settings: settings.clone(),
                 room,
                 crowds: Arc::clone(&crowds),
+                links: Arc::clone(&links),
+                heads: Arc::clone(&heads),
                 access: access
                     .as_ref()
                     .map(access::Writer::access)

@@ -134,12 +134,15 @@ async fn at_endpoint(
             }
         }
         visit.note_failed(claim.place.cell);
-        match visit.admit(client, &exchange.request) {
+        visit.at = Some(claim.place.cell);
+        let admission = visit.admit(client, &exchange.request);
+        visit.at = None;
+        match admission {
             Admission::Claimed(next) => {
                 claim.end(Outcome::ConnectRepeated);
                 claim = next;
             }
-            Admission::Wait | Admission::Hold(_) | Admission::Never(_) => {
+            Admission::Wait | Admission::Full(_) | Admission::Hold(_) | Admission::Never(_) => {
                 claim.end(Outcome::ConnectFailed);
                 return Err(Turned::Away(Rejected::Connect));
             }

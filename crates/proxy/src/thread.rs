@@ -24,9 +24,11 @@ use crate::buffer::Blocks;
 use crate::clock::now_micros;
 use crate::crowds::Crowds;
 use crate::exchange::Exchange;
+use crate::links::{Link, Links};
 use crate::memory::Crowd;
 use crate::orders::{Ending, Listening, OrderBox, Orders};
 use crate::pool::{Place, Pool};
+use crate::queue::{Heads, Queues};
 use crate::room::Room;
 use crate::routing::Routing;
 use crate::start::{Settings, ThreadSetup};
@@ -43,6 +45,8 @@ pub(crate) struct Given {
     pub(crate) settings: Settings,
     pub(crate) room: Room,
     pub(crate) crowds: Arc<Crowds>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) heads: Arc<Heads>,
     pub(crate) access: Access,
 }
 
@@ -53,6 +57,8 @@ pub(crate) struct Thread {
     pub(crate) settings: Settings,
     pub(crate) room: Room,
     pub(crate) crowds: Arc<Crowds>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) queues: Queues,
     pub(crate) access: Access,
     pub(crate) watches: Rc<Watches>,
     pub(crate) blocks: Blocks,
@@ -85,12 +91,14 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    fn new(writer: Writer, given: Given) -> Self {
+    fn new(number: usize, writer: Writer, given: Given) -> Self {
         Self {
             writer,
             settings: given.settings,
             room: given.room,
             crowds: given.crowds,
+            links: given.links,
+            queues: Queues::new(given.heads, number),
             access: given.access,
             watches: Rc::default(),
             blocks: Blocks::default(),
@@ -173,9 +181,18 @@ impl Thread {
     }
 
     /// Keeps an upstream connection for later, if its endpoint may still get requests.
-    pub(crate) fn keep_upstream(&self, place: Place, stream: tokio::net::TcpStream, now: u64) {
+    /// One that others wait for is closed.
+    pub(crate) fn keep_upstream(&self, place: Place, link: Link, now: u64) {
+        let is_awaited = |service| self.queues.is_awaited_elsewhere(service);
+        if link
+            .seat
+            .as_ref()
+            .is_some_and(|seat| is_awaited(seat.service))
+        {
+            return;
+        }
         if self.with_routing(|routing| routing.has(place.cell)) {
-            self.pool.put(place, stream, now);
+            self.pool.put(place, link, now);
         }
     }
 
@@ -261,16 +278,26 @@ pub(crate) fn spawn(
         };
         let is_heard = stands.send(said).is_ok();
         if let (Some(runtime), true) = (runtime, is_heard) {
-            run(runtime, setup, given, &orders);
+            run(
+                runtime,
+                Thread::new(number, setup.writer, given),
+                setup.listeners,
+                &orders,
+            );
         }
     })?;
     heard.recv().map_err(io::Error::other)??;
     Ok(handle)
 }
 
-fn run(runtime: LocalRuntime, setup: ThreadSetup, given: Given, orders: &OrderBox) {
-    let thread = Rc::new(Thread::new(setup.writer, given));
-    runtime.block_on(follow(&thread, setup.listeners, orders));
+fn run(
+    runtime: LocalRuntime,
+    thread: Thread,
+    listeners: Vec<(SocketAddr, OwnedFd)>,
+    orders: &OrderBox,
+) {
+    let thread = Rc::new(thread);
+    runtime.block_on(follow(&thread, listeners, orders));
     // Tasks that are left end with the runtime; what they had open is counted as cut.
     drop(runtime);
     thread.access.flush();
@@ -320,6 +347,10 @@ fn obey(thread: &Thread, listeners: &mut Listeners, orders: Orders) {
     for (cell, left) in orders.parting {
         thread.watches.part(cell, left, || thread.random());
     }
+    for service in orders.freed {
+        thread.call_firsts(|line| line.service == service);
+    }
+    orders.shed.into_iter().for_each(|cell| thread.shed(cell));
     if orders.ending == Ending::Leaving {
         listeners.leave();
     }
@@ -335,6 +366,7 @@ async fn tick(thread: Rc<Thread>) {
         let now = thread.watches.coarse_micros();
         thread.writer.beat(now);
         thread.access.flush();
+        thread.call_firsts(|_| true);
         if number.is_multiple_of(SWEEP_TICKS) {
             thread.pool.sweep(now);
             thread.watches.wake(|state| state == State::Waiting);

@@ -2,6 +2,7 @@
 
 mod closed;
 mod held;
+mod queued;
 
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -17,8 +18,8 @@ use model::{
     Share,
 };
 use traffic::{
-    Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, CookieId, FailedAttempt, ListenerKind,
-    Progress, Rejected, ServiceTable,
+    Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, Chosen, CookieId, FailedAttempt,
+    ListenerKind, Progress, Rejected, ServiceTable,
 };
 
 use crate::access::{Account, By, Line, Stage, Termination};
@@ -33,8 +34,8 @@ use crate::presence::Asking;
 use crate::routing::Routing;
 use crate::stream::Stream;
 use crate::thread::Thread;
-use crate::watch::State;
 use held::PauseHold;
+use queued::{Full, Turn};
 
 /// What is known of a request beside its head.
 #[derive(Debug)]
@@ -66,6 +67,11 @@ pub(crate) struct Visit {
     failed: Vec<Cell>,
     is_moved_back: bool,
     pause: PauseHold,
+    turn: Turn,
+    /// Where it is open already, while another place is looked for.
+    pub(crate) at: Option<Cell>,
+    /// How many connections its endpoint may have.
+    pub(crate) connections_max: Option<u32>,
     /// What a closed service has to say.
     closed: Option<Box<Maintenance>>,
 }
@@ -77,6 +83,8 @@ pub(crate) enum Admission {
     Claimed(Claim),
     /// Nowhere yet: no endpoint is ready.
     Wait,
+    /// Nowhere yet: all endpoints of its release are full.
+    Full(Full),
     /// Nowhere yet: the service is paused until then.
     Hold(u64),
     /// Nowhere.
@@ -87,9 +95,11 @@ pub(crate) enum Admission {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wait {
     /// A ready endpoint.
-    ForEndpoint,
+    Endpoint,
+    /// A place at one that is full.
+    Place(Full),
     /// The end of a pause, at this time.
-    ForPause(u64),
+    PauseEnd(u64),
 }
 
 /// How a wait for an endpoint ended without one.
@@ -128,6 +138,9 @@ impl Visit {
             failed: Vec::new(),
             is_moved_back: false,
             pause: PauseHold::default(),
+            turn: Turn::default(),
+            at: None,
+            connections_max: None,
             closed: None,
         }
     }
@@ -226,20 +239,34 @@ impl Visit {
                 hash: hash(service, request, &peer),
                 now_micros: thread.watches.coarse_micros(),
             };
-            let open = |cell| thread.writer.open(cell);
-            let mut standings = thread.standings.borrow_mut();
-            match traffic::choose(service, &ask, &mut standings, open) {
-                Some(choice) => {
-                    self.note_choice(thread, &choice);
-                    let place = Place {
-                        cell: choice.endpoint.cell,
-                        address: choice.endpoint.address,
-                    };
-                    Admission::Claimed(Claim::new(thread, &client.watch, place))
-                }
-                None => Admission::Wait,
-            }
+            let seen = self.seen::<S>(thread);
+            let chosen = traffic::choose(service, &ask, &mut thread.standings.borrow_mut(), &seen);
+            self.claim(client, service, chosen)
         })
+    }
+
+    /// Claims what was chosen.
+    fn claim<S: Stream>(
+        &mut self,
+        client: &Client<S>,
+        service: &ServiceTable,
+        chosen: Chosen<'_>,
+    ) -> Admission {
+        match (chosen, &service.delivery.limits) {
+            (Chosen::At(choice), None) => {
+                self.note_choice(&client.thread, &choice);
+                let place = Place {
+                    cell: choice.endpoint.cell,
+                    address: choice.endpoint.address,
+                };
+                Admission::Claimed(Claim::new(&client.thread, &client.watch, place))
+            }
+            (Chosen::At(choice), Some(limits)) => {
+                self.claim_limited(client, (service, &choice), limits)
+            }
+            (Chosen::Full(release), Some(limits)) => self.full((service, &release), limits),
+            (Chosen::Full(..), None) | (Chosen::Nobody, _) => Admission::Wait,
+        }
     }
 
     /// True for a request from outside in the clear, if there is a listener that it can be
@@ -372,16 +399,16 @@ impl Visit {
         let why = match self.admit(client, &exchange.request) {
             Admission::Claimed(claim) => return Ok(claim),
             Admission::Never(rejected) => return Err(Turned::Away(rejected)),
-            Admission::Wait => Wait::ForEndpoint,
-            Admission::Hold(until) => Wait::ForPause(until),
+            Admission::Wait => Wait::Endpoint,
+            Admission::Full(full) => Wait::Place(full),
+            Admission::Hold(until) => Wait::PauseEnd(until),
         };
         let thread = Rc::clone(&client.thread);
         let place = Waiting::new(&thread, self.service);
-        if place.number > thread.settings.waiting_max {
+        if place.number > thread.settings.waiting_max || self.is_too_many(&thread, why) {
             return Err(Turned::Away(self.no_room(why)));
         }
         client.set_reading(false);
-        client.watch.set_state(State::Waiting);
         self.begin_wait(client, why);
         let mut seen = thread.applied();
         let asking = Asking::before_endpoint::<S>(self.client_side.version());
@@ -394,13 +421,14 @@ impl Visit {
                 return Poll::Ready(Err(Turned::Gone));
             }
             let is_due = self.is_held() && client.watch.is_overdue();
-            if thread.applied() != seen || is_due {
+            if thread.applied() != seen || is_due || self.is_called(&thread) {
                 seen = thread.applied();
                 match self.admit(client, &exchange.request) {
                     Admission::Claimed(claim) => return Poll::Ready(Ok(claim)),
                     Admission::Never(rejected) => return Poll::Ready(Err(Turned::Away(rejected))),
-                    Admission::Wait => self.begin_wait(client, Wait::ForEndpoint),
-                    Admission::Hold(until) => self.begin_wait(client, Wait::ForPause(until)),
+                    Admission::Wait => self.begin_wait(client, Wait::Endpoint),
+                    Admission::Full(full) => self.begin_wait(client, Wait::Place(full)),
+                    Admission::Hold(until) => self.begin_wait(client, Wait::PauseEnd(until)),
                 }
             }
             if client.watch.is_overdue() {

@@ -158,6 +158,11 @@ impl Watches {
         waking.for_each(Entry::wake);
     }
 
+    /// Wakes the connection that has this place.
+    pub(crate) fn wake_one(&self, at: usize) {
+        self.lists.borrow().entries[at].wake();
+    }
+
     /// Cuts every connection that has a request at this endpoint.
     pub(crate) fn cut(&self, cell: Cell) {
         let mut lists = self.lists.borrow_mut();
@@ -251,6 +256,11 @@ impl Watch {
             watches: Rc::clone(watches),
             at,
         }
+    }
+
+    /// Its place, for [`Watches::wake_one`].
+    pub(crate) fn place(&self) -> usize {
+        self.at
     }
 
     /// Notes who to wake: the task that the connection lives in.

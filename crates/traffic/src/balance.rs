@@ -1,16 +1,17 @@
 //! Chooses among the ready endpoints of a release.
 //!
-//! First it is decided which of them may be chosen at all: those that were not tried, are not
-//! ejected, and have their turn if they are new. Where none is left, the later rules are
-//! dropped one after the other: a request is never turned away because of them.
+//! First it is decided which of them may be chosen at all: those that were not tried, have room,
+//! are not ejected, and have their turn if they are new. Where none is left, the last two rules
+//! are dropped one after the other: a request is never turned away because of them.
 
 use model::{Balancing, Share};
 
 use crate::affinity::pull;
 use crate::choose::Ask;
 use crate::hash::{below, mix};
+use crate::load::{Load, is_full};
 use crate::standing::Standings;
-use crate::table::{Cell, Endpoint, ServiceTable};
+use crate::table::{Endpoint, ServiceTable};
 
 /// With a hash, the most that an endpoint may have open, as a share of the mean in percent.
 const BOUND_PERCENT: u64 = 125;
@@ -22,21 +23,20 @@ enum Rule {
     InTurn,
     /// Not ejected.
     NotEjected,
-    /// Any that was not tried.
+    /// Any that was not tried and has room.
     Untried,
 }
 
 /// A choice among the endpoints of one release.
-pub(crate) struct Balancer<'a, 't, O> {
+pub(crate) struct Balancer<'a, 't, L> {
     pub(crate) service: &'a ServiceTable,
     pub(crate) endpoints: &'t [Endpoint],
     pub(crate) ask: &'a Ask<'a>,
-    /// How many requests an endpoint has open.
-    pub(crate) open: &'a O,
+    pub(crate) load: &'a L,
 }
 
-impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
-    /// Picks one; `None` if all were tried.
+impl<'t, L: Load> Balancer<'_, 't, L> {
+    /// Picks one; `None` if all were tried or are full.
     pub(crate) fn pick(&self, standings: &mut Standings) -> Option<&'t Endpoint> {
         let (rule, left) = self.rule(standings);
         if left < 2 {
@@ -53,7 +53,7 @@ impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
             (Balancing::PeakEwma, _) => {
                 let (one, other) = self.two((rule, left), random, standings)?;
                 let now = self.ask.now_micros;
-                let cost = |it: &Endpoint| standings.cost(it.cell, (self.open)(it.cell), now);
+                let cost = |it: &Endpoint| standings.cost(it.cell, self.load.open(it.cell), now);
                 match (cost(one), cost(other)) {
                     (Some(a), Some(b)) => Some(if b < a { other } else { one }),
                     (None, _) | (_, None) => Some(self.emptier(one, other)),
@@ -70,9 +70,10 @@ impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
     fn rule(&self, standings: &Standings) -> (Rule, usize) {
         let count = |rule| self.left(rule, standings).count();
         if standings.is_calm(self.ask.now_micros) {
-            let left = match self.ask.tried {
-                [] => self.endpoints.len(),
-                _ => count(Rule::Untried),
+            let left = if self.may_all() {
+                self.endpoints.len()
+            } else {
+                count(Rule::Untried)
             };
             return (Rule::Untried, left);
         }
@@ -104,7 +105,7 @@ impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
         let now = self.ask.now_micros;
         let may_eject = self.service.delivery.ejection.is_some();
         self.endpoints.iter().filter(move |it| {
-            let is_untried = !self.ask.tried.contains(&it.cell);
+            let is_untried = self.may(it);
             let is_trusted = || !may_eject || !standings.is_ejected(it.cell, now);
             match rule {
                 Rule::Untried => is_untried,
@@ -112,6 +113,18 @@ impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
                 Rule::InTurn => is_untried && is_trusted() && self.is_in_turn(it, standings),
             }
         })
+    }
+
+    /// True if every endpoint may be chosen as far as the request and their load go.
+    fn may_all(&self) -> bool {
+        self.ask.tried.is_empty() && self.service.delivery.limits.is_none()
+    }
+
+    /// True if an endpoint was not tried and has room.
+    fn may(&self, endpoint: &Endpoint) -> bool {
+        let limits = self.service.delivery.limits.as_ref();
+        !self.ask.tried.contains(&endpoint.cell)
+            && !limits.is_some_and(|limits| is_full(limits, self.load, endpoint.cell))
     }
 
     /// True unless a new endpoint is passed over this time. A key that it has stays with it.
@@ -126,10 +139,10 @@ impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
     }
 
     fn nth(&self, (rule, at): (Rule, usize), standings: &Standings) -> Option<&'t Endpoint> {
-        match (rule, self.ask.tried) {
-            (Rule::Untried, []) => self.endpoints.get(at),
-            _ => self.left(rule, standings).nth(at),
+        if rule == Rule::Untried && self.may_all() {
+            return self.endpoints.get(at);
         }
+        self.left(rule, standings).nth(at)
     }
 
     /// Two different ones drawn at random.
@@ -148,7 +161,7 @@ impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
 
     /// The one with fewer open requests; on a tie, the first.
     fn emptier(&self, one: &'t Endpoint, other: &'t Endpoint) -> &'t Endpoint {
-        if (self.open)(other.cell) < (self.open)(one.cell) {
+        if self.load.open(other.cell) < self.load.open(one.cell) {
             other
         } else {
             one
@@ -165,7 +178,7 @@ impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
         let first = below(random, left as u64) as usize;
         let all = self.left(rule, standings).enumerate();
         let turned = |at: usize| if at < first { at + left } else { at - first };
-        all.min_by_key(|(at, it)| ((self.open)(it.cell), turned(*at)))
+        all.min_by_key(|(at, it)| (self.load.open(it.cell), turned(*at)))
             .map(|(_, it)| it)
     }
 
@@ -179,11 +192,11 @@ impl<'t, O: Fn(Cell) -> u32> Balancer<'_, 't, O> {
     ) -> Option<&'t Endpoint> {
         let open = self
             .left(rule, standings)
-            .map(|it| u64::from((self.open)(it.cell)));
+            .map(|it| u64::from(self.load.open(it.cell)));
         let all = open.sum::<u64>() + 1;
         let bound = (all * BOUND_PERCENT).div_ceil(100 * left as u64);
         let free = self.left(rule, standings);
-        let free = free.filter(|it| u64::from((self.open)(it.cell)) < bound);
+        let free = free.filter(|it| u64::from(self.load.open(it.cell)) < bound);
         free.max_by_key(|it| (pull(key, it), it.cell))
     }
 }

@@ -5,6 +5,7 @@ use model::ReleaseId;
 use crate::affinity::{is_in_share, pull};
 use crate::balance::Balancer;
 use crate::hash::below;
+use crate::load::{Load, is_full};
 use crate::standing::Standings;
 use crate::table::{Candidate, Cell, Endpoint, ServiceTable};
 
@@ -35,11 +36,49 @@ pub struct Ask<'a> {
 pub struct Choice<'t> {
     /// The release.
     pub release: ReleaseId,
+    /// Which of the service's two releases that is.
+    pub side: Side,
     /// One of its endpoints.
     pub endpoint: &'t Endpoint,
     /// True for a user of the candidate who goes to the stable release because the candidate
     /// has no ready endpoint.
     pub moved_back: bool,
+}
+
+/// One of a service's two releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The one that has the rest of the traffic.
+    Stable,
+    /// The one that a rollout is moving to.
+    Candidate,
+}
+
+impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Stable, Self::Candidate];
+}
+
+/// What was found for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen<'t> {
+    /// An endpoint.
+    At(Choice<'t>),
+    /// Every endpoint that it may go to is full.
+    Full(FullRelease),
+    /// No endpoint is ready, or none is left to try.
+    Nobody,
+}
+
+/// A release that a request waits for a place at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FullRelease {
+    /// The release.
+    pub release: ReleaseId,
+    /// Which of the service's two releases that is.
+    pub side: Side,
+    /// The only endpoint that will do, where a user stays with one.
+    pub only: Option<Cell>,
 }
 
 /// Which release a request would go to if both had endpoints.
@@ -55,40 +94,106 @@ enum Wish {
     Only(ReleaseId),
 }
 
-/// Chooses where a request goes; `None` if no endpoint is ready (or none is left to try).
+/// Chooses where a request goes.
 ///
-/// `open` tells how many requests an endpoint has open.
+/// A full endpoint is never chosen. Where all of a release are full, a request waits for that
+/// release; only one that is at the candidate by chance goes to the stable one instead, if that
+/// has room.
 pub fn choose<'t>(
     service: &'t ServiceTable,
     ask: &Ask<'_>,
     standings: &mut Standings,
-    open: impl Fn(Cell) -> u32,
-) -> Option<Choice<'t>> {
-    let mut from = |release: &'t Candidate, moved_back: bool| {
-        let endpoint = endpoint(service, release, (ask, &open), standings)?;
-        Some(Choice {
-            release: release.release,
-            endpoint,
-            moved_back,
-        })
-    };
-    let (stable, candidate) = (&service.stable, service.candidate.as_ref());
+    load: &impl Load,
+) -> Chosen<'t> {
+    let mut from = |side: Side| from_side(service, side, (ask, load), standings);
     match wish(service, ask) {
         Wish::Only(release) => {
-            let named = [Some(stable), candidate].into_iter().flatten();
-            named
-                .filter(|named| named.release == release)
-                .find_map(|named| from(named, false))
+            let named = Side::ALL.into_iter().find(|&side| {
+                let candidate = on_side(service, side);
+                candidate.is_some_and(|named| named.release == release)
+            });
+            named.map_or(Chosen::Nobody, from)
         }
-        Wish::Stable if stable.endpoints.is_empty() => from(candidate?, false),
-        Wish::Stable => from(stable, false),
-        Wish::CandidateByChance => candidate
-            .and_then(|it| from(it, false))
-            .or_else(|| from(stable, false)),
-        Wish::CandidateByRule => candidate
-            .and_then(|it| from(it, false))
-            .or_else(|| from(stable, true)),
+        Wish::Stable if service.stable.endpoints.is_empty() => from(Side::Candidate),
+        Wish::Stable => from(Side::Stable),
+        Wish::CandidateByChance => match from(Side::Candidate) {
+            found @ Chosen::At(_) => found,
+            full @ Chosen::Full(_) => match from(Side::Stable) {
+                found @ Chosen::At(_) => found,
+                Chosen::Full(_) | Chosen::Nobody => full,
+            },
+            Chosen::Nobody => from(Side::Stable),
+        },
+        Wish::CandidateByRule => match from(Side::Candidate) {
+            Chosen::Nobody => match from(Side::Stable) {
+                Chosen::At(choice) => Chosen::At(Choice {
+                    moved_back: true,
+                    ..choice
+                }),
+                other => other,
+            },
+            found => found,
+        },
     }
+}
+
+fn on_side(service: &ServiceTable, side: Side) -> Option<&Candidate> {
+    match side {
+        Side::Stable => Some(&service.stable),
+        Side::Candidate => service.candidate.as_ref(),
+    }
+}
+
+fn from_side<'t>(
+    service: &'t ServiceTable,
+    side: Side,
+    (ask, load): (&Ask<'_>, &impl Load),
+    standings: &mut Standings,
+) -> Chosen<'t> {
+    let Some(release) = on_side(service, side) else {
+        return Chosen::Nobody;
+    };
+    let full = |only| {
+        Chosen::Full(FullRelease {
+            release: release.release,
+            side,
+            only,
+        })
+    };
+    let mut untried = release
+        .endpoints
+        .iter()
+        .filter(|it| !ask.tried.contains(&it.cell));
+    let found = if let (true, Some(user)) = (service.stick_to_instance, ask.user) {
+        let home = untried.max_by_key(|it| (pull(user, it), it.cell));
+        let limits = service.delivery.limits.as_ref();
+        match home.zip(limits) {
+            // Its user waits for it: nobody else has the session.
+            Some((home, limits)) if is_full(limits, load, home.cell) => {
+                return full(Some(home.cell));
+            }
+            _ => home,
+        }
+    } else {
+        let balancer = Balancer {
+            service,
+            endpoints: &release.endpoints,
+            ask,
+            load,
+        };
+        match balancer.pick(standings) {
+            None if untried.next().is_some() => return full(None),
+            picked => picked,
+        }
+    };
+    found.map_or(Chosen::Nobody, |endpoint| {
+        Chosen::At(Choice {
+            release: release.release,
+            side,
+            endpoint,
+            moved_back: false,
+        })
+    })
 }
 
 fn wish(service: &ServiceTable, ask: &Ask<'_>) -> Wish {
@@ -117,27 +222,7 @@ fn wish(service: &ServiceTable, ask: &Ask<'_>) -> Wish {
     }
 }
 
-fn endpoint<'t>(
-    service: &ServiceTable,
-    release: &'t Candidate,
-    (ask, open): (&Ask<'_>, &impl Fn(Cell) -> u32),
-    standings: &mut Standings,
-) -> Option<&'t Endpoint> {
-    let endpoints = &release.endpoints;
-    if let (true, Some(user)) = (service.stick_to_instance, ask.user) {
-        let left = endpoints
-            .iter()
-            .filter(|endpoint| !ask.tried.contains(&endpoint.cell));
-        return left.max_by_key(|endpoint| (pull(user, endpoint), endpoint.cell));
-    }
-    let balancer = Balancer {
-        service,
-        endpoints,
-        ask,
-        open,
-    };
-    balancer.pick(standings)
-}
-
+#[cfg(test)]
+mod full;
 #[cfg(test)]
 mod tests;

@@ -171,6 +171,10 @@ listed! {
         Misdirected => "misdirected",
         /// It is to come over TLS instead.
         Redirected => "redirected",
+        /// Every endpoint is full, and so is the queue.
+        QueueFull => "queue_full",
+        /// It waited too long for a place at an endpoint.
+        QueueTimeout => "queue_timeout",
     }
 }
 
@@ -188,7 +192,9 @@ impl Rejected {
             | Self::NoEndpoint
             | Self::Overload
             | Self::Paused
-            | Self::Maintenance => 503,
+            | Self::Maintenance
+            | Self::QueueFull
+            | Self::QueueTimeout => 503,
             Self::Connect | Self::NoResponse | Self::BadResponse | Self::Cut => 502,
             Self::Timeout => 504,
             Self::Misdirected => 421,
@@ -218,6 +224,8 @@ impl Rejected {
             Self::Cut => "the instance was stopped before it answered",
             Self::Misdirected => "the connection was made for another host",
             Self::Redirected => "this is served over https",
+            Self::QueueFull => "every instance of the service is full, and so is its queue",
+            Self::QueueTimeout => "every instance of the service was full for too long",
         }
     }
 
@@ -230,7 +238,9 @@ impl Rejected {
             | Self::NoEndpoint
             | Self::Overload
             | Self::Paused
-            | Self::Maintenance => Some(1),
+            | Self::Maintenance
+            | Self::QueueFull
+            | Self::QueueTimeout => Some(1),
             Self::NoRoute
             | Self::BadRequest
             | Self::HeadTimeout

@@ -4,6 +4,7 @@
 //! when nothing it needs is missing; what is built while mistakes were found is thrown away.
 
 mod command;
+mod endpoint_limits;
 mod health;
 mod https;
 mod order;

@@ -8,7 +8,7 @@ use model::{
 };
 
 use super::command::{Env, Given, argv};
-use super::{health, https, number, rollout};
+use super::{endpoint_limits, health, https, number, rollout};
 use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::{Item, Pair, Table, Value};
 
@@ -49,7 +49,7 @@ pub(super) fn build(
             lockstep: table.value("lockstep"),
             limits: proxy_limits(table.value("proxy")),
             https: https::policy(table.value("https")),
-            delivery: delivery(table.value("proxy")),
+            delivery: delivery(table.value("proxy"), mistakes),
             rollout: rollout?,
         },
     })
@@ -183,13 +183,15 @@ fn limits(table: &Table) -> Limits {
     }
 }
 
-fn delivery(table: &Table) -> Delivery {
+fn delivery(table: &Table, mistakes: &mut Mistakes<'_>) -> Delivery {
+    let limits = table.get("limits");
     Delivery {
         balance: table.value("balance"),
         slow_start: table.value("slow_start"),
         ejection: table.get("ejection").map(ejection),
         retry_budget: table.value("retry_budget"),
         proxy_protocol: table.get("proxy_protocol"),
+        limits: limits.map(|limits| endpoint_limits::build((table, limits), mistakes)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a configuration may hold: one table per section, the only place that names its keys.
 
+mod endpoint_limits;
 mod https;
 mod project;
 mod rollout;
@@ -199,6 +200,8 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("proxy", &service::PROXY),
     ("https", &https::HTTPS),
     ("ejection", &service::EJECTION),
+    ("limits of proxy", &endpoint_limits::ENDPOINT_LIMITS),
+    ("queue", &endpoint_limits::QUEUE),
     ("[service.NAME.rollout]", &ROLLOUT),
     ("a step", &rollout::STEP),
     ("a check", &rollout::CHECK),

@@ -1,5 +1,6 @@
 //! `[service.NAME]` and the tables within it, save the rollout.
 
+use super::endpoint_limits::ENDPOINT_LIMITS;
 use super::https::HTTPS;
 use super::{Field, Kind, ROLLOUT, Section};
 use crate::form::{
@@ -310,6 +311,12 @@ pub(crate) const PROXY: Section = Section {
              names the client, and carry one request each.",
         )
         .optional("no such header"),
+        Field::new(
+            "limits",
+            Kind::Table(&ENDPOINT_LIMITS),
+            "The most that each instance is given at a time; further requests wait in a queue.",
+        )
+        .optional("not limited"),
     ],
     one_of: &[],
 };

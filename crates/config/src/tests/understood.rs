@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use model::{
     Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Compare, Count, Delivery,
-    Ejection, HashKey, Health, Limit, Limits, Metric, OnFail, OnNoData, Port, Probe, ProxyLimits,
-    ProxyProtocol, Reach, Service, Shadow, Share, Step, Stop, Strategy,
+    Ejection, EndpointLimits, HashKey, Health, Limit, Limits, Metric, OnFail, OnNoData, Port,
+    Probe, ProxyLimits, ProxyProtocol, Queue, Reach, Service, Shadow, Share, Step, Stop, Strategy,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -172,6 +172,14 @@ fn every_key_of_delivery_is_taken_over() {
         ejection: Some(ejection),
         retry_budget: share(2_000),
         proxy_protocol: Some(ProxyProtocol::V2),
+        limits: Some(EndpointLimits {
+            connections_max: Some(40),
+            requests_max: Some(32),
+            queue: Queue {
+                length_max: 200,
+                wait: Duration::from_secs(3),
+            },
+        }),
     };
     assert_eq!(service(EVERYTHING, "web").policy.delivery, delivery);
 }

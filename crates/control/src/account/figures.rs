@@ -68,6 +68,8 @@ pub(crate) struct ServiceFigures {
     pub(crate) held: u64,
     #[serde(default)]
     pub(crate) held_left: u64,
+    #[serde(default)]
+    pub(crate) queue_left: u64,
     /// By the reason's index.
     rejected: Vec<u64>,
 }
@@ -80,6 +82,7 @@ impl ServiceFigures {
             killed_waiting: totals.killed_waiting,
             held: totals.held,
             held_left: totals.held_left,
+            queue_left: totals.queue_left,
             rejected: totals.rejected.to_vec(),
         }
     }
@@ -97,6 +100,7 @@ impl ServiceFigures {
             killed_waiting: self.killed_waiting.saturating_sub(earlier.killed_waiting),
             held: self.held.saturating_sub(earlier.held),
             held_left: self.held_left.saturating_sub(earlier.held_left),
+            queue_left: self.queue_left.saturating_sub(earlier.queue_left),
             rejected: rejected
                 .map(|(at, count)| count.saturating_sub(before(at)))
                 .collect(),
@@ -109,6 +113,7 @@ impl ServiceFigures {
         self.killed_waiting += fresh.killed_waiting;
         self.held += fresh.held;
         self.held_left += fresh.held_left;
+        self.queue_left += fresh.queue_left;
         self.rejected
             .resize(self.rejected.len().max(fresh.rejected.len()), 0);
         for (mine, more) in self.rejected.iter_mut().zip(&fresh.rejected) {

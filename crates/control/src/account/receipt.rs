@@ -191,10 +191,12 @@ impl Account {
             Rejected::Overload,
             Rejected::Paused,
             Rejected::Maintenance,
+            Rejected::QueueFull,
+            Rejected::QueueTimeout,
         ];
         let turned_away: u64 = turned_away.iter().map(|why| service.rejected(*why)).sum();
         let without_release = self.balance().without_release;
-        let gone = service.killed_waiting + service.held_left;
+        let gone = service.killed_waiting + service.held_left + service.queue_left;
         without_release.saturating_sub(turned_away + gone)
     }
 
@@ -212,8 +214,14 @@ impl Account {
         // Where nothing was ready before either, the rollout is not why nothing was.
         if self.opening.from_ready {
             let service = &self.service.sum;
-            let unready =
-                service.rejected(Rejected::NoEndpoint) + service.rejected(Rejected::Overload);
+            // Nor is it known whether endpoints would have been full without it.
+            let unready = [
+                Rejected::NoEndpoint,
+                Rejected::Overload,
+                Rejected::QueueFull,
+                Rejected::QueueTimeout,
+            ];
+            let unready: u64 = unready.iter().map(|why| service.rejected(*why)).sum();
             *lost.entry(Lost::NoEndpoint).or_default() += unready;
             if !self.worker_died {
                 *lost.entry(Lost::Unknown).or_default() += self.unknown();

@@ -11,6 +11,7 @@ use crate::clock::{micros, now_micros};
 use crate::routing::Routing;
 use crate::stream::Stream;
 use crate::thread::Thread;
+use crate::watch::State;
 
 /// Where a request stands with pauses. Times are microseconds of the monotonic clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,11 +52,16 @@ impl Visit {
 
     /// Sets the time at which the wait is over.
     pub(super) fn begin_wait<S: Stream>(&mut self, client: &Client<S>, why: Wait) {
+        client.watch.set_state(State::Waiting);
+        if !matches!(why, Wait::Place(_)) {
+            self.leave_queue();
+        }
         let deadline = match why {
-            Wait::ForEndpoint => self
+            Wait::Place(full) => self.queue(client, full),
+            Wait::Endpoint => self
                 .arrived_micros
                 .saturating_add(micros(self.limits.wait_ready)),
-            Wait::ForPause(until) => self.hold(&client.thread, until),
+            Wait::PauseEnd(until) => self.hold(&client.thread, until),
         };
         client.watch.set_deadline(deadline);
     }
@@ -79,8 +85,9 @@ impl Visit {
     /// Why a request is not held: there is no room.
     pub(super) fn no_room(&mut self, why: Wait) -> Rejected {
         match why {
-            Wait::ForEndpoint => Rejected::Overload,
-            Wait::ForPause(until) => {
+            Wait::Endpoint => Rejected::Overload,
+            Wait::Place(_) => Rejected::QueueFull,
+            Wait::PauseEnd(until) => {
                 self.pause.until = until;
                 Rejected::Paused
             }
@@ -92,14 +99,19 @@ impl Visit {
         if self.pause.is_on {
             Rejected::Paused
         } else {
-            Rejected::NoEndpoint
+            self.queued_too_long().unwrap_or(Rejected::NoEndpoint)
         }
     }
 
     /// The client has left while it waited.
     pub(super) fn note_left(&self, thread: &Thread) {
-        if let (true, Some(service)) = (self.pause.is_on, self.service) {
+        let Some(service) = self.service else {
+            return;
+        };
+        if self.pause.is_on {
             thread.writer.held_left(service);
+        } else if self.is_queued() {
+            thread.writer.queue_left(service);
         }
     }
 

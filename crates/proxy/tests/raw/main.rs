@@ -17,6 +17,7 @@ mod half_closed;
 mod http2;
 mod introductions;
 mod killed;
+mod limits;
 mod pauses;
 mod pressure;
 mod refusals;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::standing::Sign;
-use crate::table::{Candidate, Table};
+use crate::table::{Candidate, Cell, Table};
 
 const ALL: [Balancing; 5] = [
     Balancing::P2c,
@@ -82,7 +82,7 @@ fn picked(
         service,
         endpoints: &service.stable.endpoints,
         ask,
-        open: &open,
+        load: &open,
     };
     balancer.pick(standings).map(|endpoint| endpoint.cell.0)
 }

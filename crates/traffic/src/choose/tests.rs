@@ -21,7 +21,7 @@ fn release(number: u32, cells: std::ops::Range<u32>) -> Candidate {
     }
 }
 
-fn service(
+pub(super) fn service(
     stable: std::ops::Range<u32>,
     candidate: std::ops::Range<u32>,
     share: u16,
@@ -46,7 +46,10 @@ fn service(
 }
 
 fn chosen(service: &ServiceTable, ask: &Ask<'_>) -> Option<(u32, u32, bool)> {
-    let choice = choose(service, ask, &mut Standings::default(), |_| 0)?;
+    let chosen = choose(service, ask, &mut Standings::default(), &|_: Cell| 0);
+    let Chosen::At(choice) = chosen else {
+        return None;
+    };
     Some((choice.release.0, choice.endpoint.cell.0, choice.moved_back))
 }
 

@@ -27,6 +27,14 @@ fn values_of_a_service_keep_their_form() {
             "proxy = { connect_timeout = \"0s\" }",
             "`connect_timeout` cannot be \"0s\"",
         ),
+        (
+            "proxy = { limits = { queue = { length = 5 } } }",
+            "these limits bound nothing",
+        ),
+        (
+            "proxy = { limits = { requests = 0 } }",
+            "`requests` cannot be 0",
+        ),
         ("stop = []", "`stop` cannot be a list"),
         ("drain = 1979-05-27", "`drain` cannot be 1979-05-27"),
     ] {

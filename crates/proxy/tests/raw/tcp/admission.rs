@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Affinity, Ejection, Share};
+use model::{Affinity, Ejection, EndpointLimits, Queue, Share};
 use proxy::{Loopback, Settings};
 use traffic::{ListenerKind, Outcome, Phase, Rejected};
 
@@ -234,4 +234,29 @@ fn a_cut_over_moves_new_connections_and_leaves_the_open_where_they_are() {
     open.half_close();
     assert_eq!(open.rest().1, Ended::Cleanly);
     world.expect_outcomes(10, &WHOLE);
+}
+
+#[test]
+fn a_full_program_gets_no_more_connections_and_they_wait_for_one_to_end() {
+    let program = echo();
+    let mut world = World::carrying(&[&program]);
+    world.set_service(|service| {
+        service.delivery.limits = Some(EndpointLimits {
+            connections_max: Some(1),
+            requests_max: None,
+            queue: Queue {
+                length_max: 1,
+                wait: Duration::from_secs(3_600),
+            },
+        });
+    });
+    let mut first = world.client();
+    assert!(is_echoed(&mut first, "first"));
+    let mut second = world.client();
+    until("it waits", || world.ledger.waiting(SERVICE) == 1);
+    assert_eq!(world.client().rest().1, Ended::Reset, "the queue is full");
+    assert_eq!(program.connections(), 1);
+    drop(first);
+    assert!(is_echoed(&mut second, "second"));
+    assert_eq!(world.service().rejected(Rejected::QueueFull), 1);
 }
