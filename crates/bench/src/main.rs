@@ -1,5 +1,7 @@
-//! The benchmarks: each prints its figures for people and one JSON object on its last line.
+//! The benchmarks: each prints its figures for people, and all together one JSON object on the
+//! last line, if asked for by `--json` or where the output is no terminal.
 
+mod database;
 mod deploys;
 mod idle;
 mod overhead;
@@ -8,13 +10,14 @@ mod proxy;
 mod rollback;
 mod upgrades;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Returns its figures, or why they could not be had or are not what is promised.
 type Bench = fn() -> Result<serde_json::Value, String>;
 
 /// A benchmark's name, and what runs it.
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 9] = [
     ("deploys", deploys::near),
     ("deploys-far", deploys::far),
     ("deploys-held", deploys::held),
@@ -23,10 +26,14 @@ const BENCHES: [(&str, Bench); 8] = [
     ("overhead", overhead::run),
     ("proxy", proxy::run),
     ("idle", idle::run),
+    ("database", database::run),
 ];
 
 fn main() -> ExitCode {
-    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let mut asked: Vec<String> = std::env::args().skip(1).collect();
+    let whole = asked.len();
+    asked.retain(|argument| argument != "--json");
+    let json = asked.len() < whole || !std::io::stdout().is_terminal();
     if let Some(unknown) = asked
         .iter()
         .find(|name| !BENCHES.iter().any(|(known, _)| known == name))
@@ -55,7 +62,9 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("{}", serde_json::Value::Object(all));
+    if json {
+        println!("{}", serde_json::Value::Object(all));
+    }
     if failed {
         ExitCode::FAILURE
     } else {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_postgres::{CancelToken, Client};
 
 use crate::error::{DatabaseError, Doing as _};
+use crate::pool;
 use crate::tls::Tls;
 use crate::url::Url;
 
@@ -60,15 +61,15 @@ impl Connection {
             .batch_execute(SETTINGS)
             .await
             .doing("set up the session")?;
-        let pid = client.query_one("SELECT pg_backend_pid()", &[]).await;
-        let pid = pid.doing("ask for the session's number")?.get(0);
-        Ok(Self {
+        let mut session = Self {
             client,
-            pid,
+            pid: 0,
             cancel,
             tls,
             task,
-        })
+        };
+        session.pid = pool::process(&session).await?;
+        Ok(session)
     }
 
     /// The server's process for this session.

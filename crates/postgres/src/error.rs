@@ -67,6 +67,16 @@ pub enum DatabaseError {
         /// What is not known.
         what: String,
     },
+    /// A pool between us and the server lends its sessions by the transaction.
+    #[error(
+        "{place} gives each transaction another session, as PgBouncer does with pool_mode = transaction: \
+         the locks and settings of a change would not hold; give the server's own address, or that of a \
+         pool with pool_mode = session"
+    )]
+    Pooled {
+        /// Host and port.
+        place: String,
+    },
     /// Another runner is at work on this database.
     #[error("another change of this database's schema is running: {holder}")]
     Busy {

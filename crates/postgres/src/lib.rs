@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod lock;
 mod name;
+mod pool;
 pub mod read;
 mod run;
 mod settings;

@@ -19,6 +19,7 @@ use crate::connection::Connection;
 use crate::error::{DatabaseError, Doing as _};
 use crate::event::{Event, Observer};
 use crate::lock;
+use crate::pool;
 use crate::settings::{Helm, Settings, Wish};
 use crate::state::{self, Change, Entry, Phase};
 use crate::url::Url;
@@ -68,17 +69,21 @@ impl Runner {
     /// # Errors
     ///
     /// [`DatabaseError::Busy`] when another runner is at work, with who it is;
-    /// [`DatabaseError::Privileges`] with the `GRANT` that is needed.
+    /// [`DatabaseError::Privileges`] with the `GRANT` that is needed;
+    /// [`DatabaseError::Pooled`] when a pool lends its sessions by the transaction.
     pub async fn open(
         url: &Url,
         settings: Settings,
         (observer, wish): (Observer, watch::Receiver<Wish>),
     ) -> Result<Self, DatabaseError> {
         let mut connection = Connection::open(url, "migrate").await?;
-        lock::take(&connection.client, settings.wait_for_other).await?;
-        state::prepare(&mut connection.client).await?;
         // Without it nobody is told who is in the way; nothing worse.
         let watcher = Connection::open(url, "migrate (watching)").await.ok();
+        if let Some(watcher) = &watcher {
+            pool::refuse(&url.place(), (&connection, watcher)).await?;
+        }
+        lock::take(&connection.client, settings.wait_for_other).await?;
+        state::prepare(&mut connection.client).await?;
         let helm = Helm { wish, observer };
         Ok(Self {
             connection,

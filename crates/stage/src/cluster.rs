@@ -128,6 +128,13 @@ impl Cluster {
         self.programs.join(name)
     }
 
+    /// Who the server's process is, as (user, group), where that is somebody else than this
+    /// process, which is root then.
+    #[must_use]
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        Unprivileged::find().ids
+    }
+
     /// The server's port.
     #[must_use]
     pub fn port(&self) -> u16 {

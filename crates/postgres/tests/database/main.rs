@@ -4,10 +4,13 @@
 
 mod acceptance;
 mod bugs;
+mod disk;
 mod examples;
 mod fill;
 mod ledger;
+mod limits;
 mod plans;
+mod pool;
 mod read;
 mod run;
 mod script;
