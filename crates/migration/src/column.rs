@@ -2,7 +2,7 @@
 //! an identity without a look at the rows.
 
 use crate::draft::Draft;
-use crate::schema::{Column, Constraint, ConstraintKind, Grant, Identity, Qualified};
+use crate::schema::{Column, Constraint, ConstraintKind, Grant, Identity, Qualified, Sequence};
 use crate::sql::{literal, quote};
 
 /// A column as it follows `ADD COLUMN`, without default and NOT NULL.
@@ -46,17 +46,22 @@ pub(crate) fn attributes(on: &str, column: &Column) -> Vec<String> {
 }
 
 pub(crate) fn grant(on: &str, column: &str, grant: &Grant) -> String {
-    let grantee = grant.grantee.as_deref().map_or("PUBLIC".to_owned(), quote);
-    let option = if grant.grantable {
-        " WITH GRANT OPTION"
-    } else {
-        ""
-    };
+    let (to, option) = to_whom(grant);
     format!(
-        "GRANT {} ({}) ON {on} TO {grantee}{option}",
+        "GRANT {} ({}) ON {on} TO {to}{option}",
         grant.privilege,
         quote(column)
     )
+}
+
+/// What follows `TO` in a grant.
+pub(crate) fn to_whom(grant: &Grant) -> (String, &'static str) {
+    let to = grant.grantee.as_deref().map_or("PUBLIC".to_owned(), quote);
+    let option = match grant.grantable {
+        true => " WITH GRANT OPTION",
+        false => "",
+    };
+    (to, option)
 }
 
 /// Makes a column of the catalogue NOT NULL: by a check until contract.
@@ -107,6 +112,7 @@ pub(crate) fn identity(
             it.start, it.increment, it.cache
         );
         options += if it.cycle { " CYCLE" } else { "" };
+        options += &bounds(it);
     }
     let old = match before {
         Some(before) => format!(
@@ -125,5 +131,53 @@ pub(crate) fn identity(
         seq = sequence.sql(),
         name = literal(&sequence.sql()),
     );
-    vec![format!("DO {}", crate::rule::dollar_quoted(&body))]
+    let mut statements = vec![format!("DO {}", crate::rule::dollar_quoted(&body))];
+    statements.extend(belongings(draft, sequence));
+    statements
+}
+
+/// The bounds of a sequence, where they are not those of its type: the new type has its own.
+fn bounds(it: &Sequence) -> String {
+    let (least, greatest) = match it.data_type.as_str() {
+        "smallint" => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        "integer" => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        _ => (i64::MIN, i64::MAX),
+    };
+    let by_type = match it.increment > 0 {
+        true => (1, greatest),
+        false => (least, -1),
+    };
+    match (it.min, it.max) == by_type {
+        true => String::new(),
+        false => format!(" MINVALUE {} MAXVALUE {}", it.min, it.max),
+    }
+}
+
+/// What a sequence that is made again was granted and is said about it.
+fn belongings(draft: &Draft, sequence: &Qualified) -> Vec<String> {
+    let Some(it) = draft.world.sequences.get(&sequence.name) else {
+        return Vec::new();
+    };
+    let name = sequence.sql();
+    let others = it
+        .privileges
+        .iter()
+        .flatten()
+        .filter(|grant| grant.grantee.as_deref() != Some(&it.owner));
+    let mut statements: Vec<String> = others
+        .map(|grant| {
+            let (to, option) = to_whom(grant);
+            format!(
+                "GRANT {} ON SEQUENCE {name} TO {to}{option}",
+                grant.privilege
+            )
+        })
+        .collect();
+    if let Some(comment) = &it.comment {
+        statements.push(format!(
+            "COMMENT ON SEQUENCE {name} IS {}",
+            literal(comment)
+        ));
+    }
+    statements
 }

@@ -8,7 +8,7 @@ use crate::draft::Draft;
 use crate::plan::{Cost, LockLevel, Run, Step, TableLock};
 use crate::rule::{self, Rules};
 use crate::schema::{ConstraintKind, Qualified};
-use crate::sql::{artefact, quote};
+use crate::sql::{artefact, literal, quote};
 use crate::views;
 use crate::world::{Known, Named, World, logical};
 
@@ -271,6 +271,7 @@ impl Swap<'_> {
         statements.extend(renames(self.draft, &indexes, |from, to| {
             format!("ALTER INDEX {base}.{from} RENAME TO {to}")
         }));
+        statements.extend(self.comments(known, &indexes));
         for (column, default) in &known.defaults {
             let column = quote(column);
             statements.push(match default {
@@ -284,6 +285,33 @@ impl Swap<'_> {
             statements.push(format!("ALTER TABLE {on} RENAME TO {}", quote(&known.name)));
         }
         statements
+    }
+}
+
+impl Swap<'_> {
+    /// What was said of constraints and indexes, said of those that took their place; `free` are
+    /// the indexes that are no constraint's.
+    fn comments(&self, known: &Known, free: &[Named]) -> Vec<String> {
+        let (on, base) = (
+            self.draft.sql(&known.physical),
+            quote(&self.draft.world.base),
+        );
+        let another = |named: &&Named| named.name != named.physical;
+        let constraints = known
+            .constraints
+            .iter()
+            .filter(another)
+            .filter_map(|named| {
+                let it = known.facts.constraints.get(&named.physical)?;
+                let (name, text) = (quote(&named.name), literal(it.comment.as_ref()?));
+                Some(format!("COMMENT ON CONSTRAINT {name} ON {on} IS {text}"))
+            });
+        let indexes = free.iter().filter(another).filter_map(|named| {
+            let it = known.facts.indexes.get(&named.physical)?;
+            let (name, text) = (quote(&named.name), literal(it.comment.as_ref()?));
+            Some(format!("COMMENT ON INDEX {base}.{name} IS {text}"))
+        });
+        constraints.chain(indexes).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The schema of a version: a view of each table, with the names that the version knows.
 
+use crate::column;
 use crate::draft::Draft;
 use crate::plan::{Cost, LockLevel, Note, NoteLevel, Run, Step};
 use crate::rule::dollar_quoted;
@@ -116,12 +117,7 @@ fn grants(known: &Known, view: &str, owner: &str) -> Vec<String> {
     }
     let mut grant = |grant: &Grant, columns: &str| {
         if OF_VIEWS.contains(&grant.privilege.as_str()) && grant.grantee.as_deref() != Some(owner) {
-            let to = grant.grantee.as_deref().map_or("PUBLIC".to_owned(), quote);
-            let option = if grant.grantable {
-                " WITH GRANT OPTION"
-            } else {
-                ""
-            };
+            let (to, option) = column::to_whom(grant);
             let privilege = &grant.privilege;
             statements.push(format!(
                 "GRANT {privilege}{columns} ON {view} TO {to}{option}"

@@ -103,6 +103,7 @@ async fn a_pool_that_lends_sessions_by_the_transaction_is_refused() {
     let said = refused.to_string();
     assert!(said.contains("pool_mode = session"), "{said}");
     let left = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         UNION ALL SELECT count(*) FROM pg_namespace WHERE nspname = 'gapless'";
     assert_eq!(database.superuser(left), "0\n0");
 }

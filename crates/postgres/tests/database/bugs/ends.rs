@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use postgres::{DatabaseError, Event};
 
-use super::traffic::Traffic;
 use super::{CAPITALS, users};
 use crate::plans::{assert_same, stage};
 use crate::script::{runner, runner_until};
+use crate::traffic::Traffic;
 
 const OLD: [&str; 2] = [
     "UPDATE users SET name = 'old{n}', age = {n} WHERE id = 1 + {n} % 500",

@@ -7,7 +7,6 @@ mod constraints;
 mod ends;
 mod roles;
 mod start;
-mod traffic;
 
 use crate::plans::{Stage, stage};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use postgres::{DatabaseError, Event, Observer, Runner, Settings};
 use tokio::sync::watch;
 
-use super::traffic::Traffic;
 use super::{CAPITALS, users};
 use crate::script::{Heard, runner, runner_with, settings};
 use crate::stand::Database;
+use crate::traffic::Traffic;
 
 const NICK: &str = "operations:
   - add_column: {table: users, up: upper(name), column: {name: nick, type: text}}

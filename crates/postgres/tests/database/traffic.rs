@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use crate::stand::Database;
 
 /// A session that writes until it is told to end.
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     done: watch::Receiver<u64>,
     task: JoinHandle<()>,
@@ -18,7 +18,7 @@ pub(super) struct Traffic {
 impl Traffic {
     /// Runs `statements` in turn, by `search_path = path`; `{n}` in them is the number of the
     /// turn, from 1.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         database: &Database,
         path: &str,
         statements: &'static [&'static str],
@@ -45,14 +45,14 @@ impl Traffic {
     }
 
     /// Waits until it has done `turns` more; all that it did so far went well.
-    pub(super) async fn more(&mut self, turns: u64) {
+    pub(crate) async fn more(&mut self, turns: u64) {
         let until = *self.done.borrow() + turns;
         let done = self.done.wait_for(|done| *done >= until).await;
         done.expect("its task goes on until it is told to end");
     }
 
     /// Ends it; nothing that it did has failed.
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
     }
