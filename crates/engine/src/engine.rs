@@ -245,6 +245,7 @@ impl Engine {
             let reason = "the server was told to end";
             turn::end_all(&mut self.state, reason, batch);
         } else if self.journal.withheld(self.now).is_none() {
+            turn::give_way(&mut self.state, self.now, batch);
             turn::begin_queued(&mut self.state, self.now, batch);
         }
         pause::settle(&mut self.state, (self.now, self.ending.is_some()), batch);

@@ -350,6 +350,21 @@ pub(crate) fn hand_over(state: &mut State, name: &ServiceName, by: RolloutId, ba
     close(state, closing, batch);
 }
 
+/// Hands over what returns to a release that has died meanwhile, where another waits for it:
+/// the release that is being left is the only one that serves.
+pub(crate) fn give_way(state: &mut State, now: Time, batch: &mut Batch) {
+    let waiting = state.services.iter().filter_map(|(name, service)| {
+        let queued = service.core.queued.as_ref()?;
+        Some((name.clone(), queued.rollout))
+    });
+    let waiting: Vec<(ServiceName, RolloutId)> = waiting.collect();
+    for (name, by) in waiting {
+        if serves_alone(state, &name, now) {
+            hand_over(state, &name, by, batch);
+        }
+    }
+}
+
 /// Cancels the rollout that waits to begin.
 pub(crate) fn cancel_queued(
     state: &mut State,

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use model::{
-    Command, Deploy, DeployService, Peers, Port, Release, ReleaseId, ServiceName, WaitingOn,
+    Command, Deploy, DeployService, Maintenance, Peers, Port, Release, ReleaseId, ServiceName,
+    WaitingOn,
 };
 
 use crate::check::ReleaseFacts;
@@ -63,6 +64,17 @@ impl World<'_> {
                 lasts: Duration::from_millis(*lasts),
             },
             Ask::PauseEnd { service } => Command::PauseEnd {
+                service: self.name(*service),
+            },
+            Ask::Close { service } => Command::Close {
+                service: self.name(*service),
+                maintenance: Maintenance {
+                    retry_after_seconds: 30,
+                    page: None,
+                    pass: None,
+                },
+            },
+            Ask::Open { service } => Command::Open {
                 service: self.name(*service),
             },
             Ask::Stop { service } => Command::Stop {

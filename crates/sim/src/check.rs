@@ -73,6 +73,8 @@ pub enum Rule {
     PauseHolds,
     /// A pause ends.
     PauseEnds,
+    /// A service is closed for maintenance when and as long as somebody wants it to be.
+    ClosedAsAsked,
     /// An abort wins.
     AbortWins,
     /// One active rollout per service.
@@ -201,6 +203,8 @@ struct Service {
     open: Option<RolloutId>,
     stopped: bool,
     pause: pause::Pause,
+    /// For maintenance.
+    is_closed: bool,
     /// A failed rollout left it as it was.
     left: Option<RolloutId>,
     /// Instances with smaller serials were to be replaced.

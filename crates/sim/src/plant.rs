@@ -103,6 +103,10 @@ plants! {
     PauseEndless,
     /// Holds for longer than was asked for.
     PauseTooLong,
+    /// Says yes to maintenance and stays open.
+    CloseIgnored,
+    /// Opens what is closed with the next release.
+    OpensItself,
     /// Resumes by itself.
     ResumesItself,
     /// Says yes to an abort and promotes.

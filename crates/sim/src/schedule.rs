@@ -48,6 +48,8 @@ pub(crate) enum Ask {
     Stop { service: usize },
     Pause { service: usize, lasts: u64 },
     PauseEnd { service: usize },
+    Close { service: usize },
+    Open { service: usize },
 }
 
 /// One deploy.
@@ -174,7 +176,7 @@ fn deploy(rng: &mut Rng, setup: &Setup) -> Ask {
 
 fn ask(rng: &mut Rng, setup: &Setup) -> Ask {
     let service = rng.below(setup.services.len() as u64) as usize;
-    match rng.below(100) {
+    match rng.below(104) {
         0..=34 => deploy(rng, setup),
         35..=46 => Ask::Promote {
             service,
@@ -202,6 +204,8 @@ fn ask(rng: &mut Rng, setup: &Setup) -> Ask {
             lasts: rng.pick(&[300, 2_000, 9_000, 60_000, 61_000]),
         },
         97 => Ask::PauseEnd { service },
+        98..=99 => Ask::Close { service },
+        100..=101 => Ask::Open { service },
         _ => Ask::Stop { service },
     }
 }

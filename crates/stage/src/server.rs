@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -274,6 +275,19 @@ impl Drop for Stage {
     fn drop(&mut self) {
         // Whoever wants to know how it ended calls `end`.
         let _ = self.end();
+        if let Some(folder) = &self.folder {
+            unlock(folder.path());
+        }
+    }
+}
+
+/// Lets the folders of artefacts, which nobody may change, be removed by a plain user.
+fn unlock(folder: &Path) {
+    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unlock(&entry.path());
+        }
     }
 }
 

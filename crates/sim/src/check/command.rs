@@ -122,7 +122,8 @@ impl Model {
             Command::Resume { service } => self.resumed(service),
             Command::Pause { service, lasts } => self.paused(service, *lasts),
             Command::PauseEnd { service } => self.unpaused(service),
-            Command::Close { .. } | Command::Open { .. } => {}
+            Command::Close { service, .. } => self.maintained(service, true),
+            Command::Open { service } => self.maintained(service, false),
             Command::Approve { service } => self.roll(service, |roll| roll.approvals += 1),
             Command::Abort { service } => self.roll(service, |roll| {
                 roll.held = None;

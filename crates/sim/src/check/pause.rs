@@ -1,4 +1,4 @@
-//! Whether requests are held as long as was asked for, and no longer.
+//! Whether requests are held, and services closed, as long as was asked for, and no longer.
 
 use std::time::Duration;
 
@@ -54,7 +54,14 @@ impl Model {
         });
     }
 
-    /// Looks at what a table holds back.
+    /// A service was closed for maintenance, or opened.
+    pub(super) fn maintained(&mut self, service: &ServiceName, is_closed: bool) {
+        if let Some(known) = self.services.get_mut(service) {
+            known.is_closed = is_closed;
+        }
+    }
+
+    /// Looks at what a table holds back, and at what it closes.
     pub(super) fn check_pauses(&mut self, table: &Table) {
         for service in &table.services {
             let Some(known) = self.services.get(&service.name) else {
@@ -71,9 +78,15 @@ impl Model {
                 (Pause::None, Some(_)) => Some(Rule::PauseEnds),
                 (Pause::None | Pause::Until(_) | Pause::Unsure, _) => None,
             };
+            let is_closed = service.closed.is_some();
+            let is_wrong = is_closed != known.is_closed;
             if let Some(rule) = broken {
                 let seen = format!("{}: {:?}, held until {held:?}", service.name, known.pause);
                 self.violate(rule, seen);
+            }
+            if is_wrong {
+                let seen = format!("{}: closed: {is_closed}", service.name);
+                self.violate(Rule::ClosedAsAsked, seen);
             }
         }
     }

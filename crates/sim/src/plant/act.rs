@@ -255,6 +255,7 @@ impl Planted {
                 let held = before.and_then(|before| before.paused);
                 service.paused = service.paused.or(held);
             }
+            Some(Plant::OpensItself) if service.candidate.is_some() => service.closed = None,
             Some(Plant::PauseTooLong) => {
                 if let Some(paused) = &mut service.paused {
                     paused.until = paused.until.after(Duration::from_secs(1));

@@ -37,6 +37,10 @@ impl Planted {
                 self.answer = Some((id, Ok(BTreeMap::new())));
                 return Some(Event::Tick);
             }
+            Command::Close { .. } if self.is(Plant::CloseIgnored) => {
+                self.answer = Some((id, Ok(BTreeMap::new())));
+                return Some(Event::Tick);
+            }
             Command::Pause { .. } if self.is(Plant::PauseIgnored) => {
                 self.answer = Some((id, Ok(BTreeMap::new())));
                 return Some(Event::Tick);
