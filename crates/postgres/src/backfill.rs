@@ -7,6 +7,7 @@
 //! nothing is published.
 
 mod checkpoint;
+mod lag;
 mod pace;
 mod range;
 
@@ -21,14 +22,13 @@ use crate::name::{qualified, quoted};
 use crate::run::Runner;
 use crate::settings::backoff;
 use checkpoint::Checkpoint;
+use lag::Lag;
+pub(crate) use lag::hidden;
 use pace::Pace;
 use range::Ranges;
 
 /// So many rows that cannot be filled in are enough to tell.
 const FAILED_MAX: i64 = 100;
-
-/// How often the replicas are looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Whether this session may silence triggers.
 pub(crate) async fn may_silence(client: &Client) -> Result<bool, DatabaseError> {
@@ -114,13 +114,10 @@ async fn batches(
     }
     let mut pace = Pace::new(runner.settings.batch_time, ranges.units());
     let (begun, rows_before) = (Instant::now(), checkpoint.rows_done);
-    let (mut looked, mut tries, mut stuck) = (begun, 0, begun);
+    let (mut lag, mut tries, mut stuck) = (Lag::default(), 0, begun);
     while !checkpoint.finished && checkpoint.failed_rows < FAILED_MAX {
         runner.helm.go_on().await?;
-        if looked.elapsed() >= LOOK {
-            replicas(runner).await?;
-            looked = Instant::now();
-        }
+        lag.wait(runner).await?;
         let started = Instant::now();
         match ranges.batch(runner, checkpoint, pace.units()).await {
             Ok(next) => {
@@ -185,29 +182,6 @@ fn remaining(total: Option<u64>, rows: i64, (done, took): (u64, Duration)) -> Op
     let left = total?.saturating_sub(rows.unsigned_abs());
     let seconds = u128::from(left) * took.as_millis() / u128::from(done.max(1)) / 1000;
     u64::try_from(seconds).ok()
-}
-
-/// Waits while a replica is too far behind. Lags that this role may not see are none.
-async fn replicas(runner: &mut Runner) -> Result<(), DatabaseError> {
-    loop {
-        let row = runner
-            .connection
-            .client
-            .query_one(
-                "SELECT max(extract(epoch FROM replay_lag) * 1000)::int8 FROM pg_stat_replication",
-                &[],
-            )
-            .await
-            .doing("look at the replicas")?;
-        let lag = row.get::<_, Option<i64>>(0).unwrap_or(0);
-        if u128::from(lag.unsigned_abs()) <= runner.settings.lag_max.as_millis() {
-            return Ok(());
-        }
-        runner.helm.tell(Event::Held {
-            reason: format!("replica lag {lag} ms"),
-        });
-        runner.helm.wait(LOOK / 2).await?;
-    }
 }
 
 async fn rows_total(client: &Client, backfill: &Backfill) -> Result<Option<u64>, DatabaseError> {

@@ -79,14 +79,7 @@ impl Cluster {
     /// When PostgreSQL is not installed, or does not answer; with what it wrote.
     pub fn start(settings: &str, files: &[(&str, &str)]) -> Result<Self, StageError> {
         let programs = Self::installed()?;
-        let folder = tempfile::Builder::new().prefix("gapless-pg-").tempdir();
-        let folder =
-            folder.map_err(|error| StageError::new("no temporary folder can be made", error))?;
-        let port = crate::free_address()
-            .map_err(|error| StageError::new("no port is free", error))?
-            .port();
-        let user = Unprivileged::find();
-        user.own(folder.path())?;
+        let (folder, port, user) = place()?;
         initialise(&programs, folder.path(), &user)?;
         let data = folder.path().join("data");
         for (name, content) in files {
@@ -94,6 +87,38 @@ impl Cluster {
         }
         let all = format!("{SETTINGS}listen_addresses = '127.0.0.1'\nport = {port}\n{settings}\n");
         write_private(&data.join("gapless.conf"), &all, &user)?;
+        Self::keep(programs, (folder, port), &user)
+    }
+
+    /// Makes a replica of this server as it is, which follows it, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::start`].
+    pub fn replica(&self) -> Result<Self, StageError> {
+        let (folder, port, user) = place()?;
+        let data = folder.path().join("data");
+        let mut copy = user.command(self.program("pg_basebackup"));
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+        copy.arg("--dbname").arg(self.url("postgres", "postgres"));
+        copy.arg("--pgdata").arg(&data).current_dir("/");
+        let output = copy.output();
+        let output = output.map_err(|error| StageError::new("no copy can be made", error))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(StageError::new("pg_basebackup failed", said));
+        }
+        let all = format!("{SETTINGS}listen_addresses = '127.0.0.1'\nport = {port}\n");
+        write_private(&data.join("gapless.conf"), &all, &user)?;
+        Self::keep(self.programs.clone(), (folder, port), &user)
+    }
+
+    /// Runs the server of a folder for as long as the value lives.
+    fn keep(
+        programs: PathBuf,
+        (folder, port): (tempfile::TempDir, u16),
+        user: &Unprivileged,
+    ) -> Result<Self, StageError> {
         let folder = folder.keep();
         let mut keeper = user.command("sh");
         let keeper = keeper
@@ -221,6 +246,18 @@ impl Drop for Cluster {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// A folder and a port for a server, and who runs it.
+fn place() -> Result<(tempfile::TempDir, u16, Unprivileged), StageError> {
+    let folder = tempfile::Builder::new().prefix("gapless-pg-").tempdir();
+    let folder =
+        folder.map_err(|error| StageError::new("no temporary folder can be made", error))?;
+    let address = crate::free_address();
+    let address = address.map_err(|error| StageError::new("no port is free", error))?;
+    let user = Unprivileged::find();
+    user.own(folder.path())?;
+    Ok((folder, address.port(), user))
 }
 
 fn initialise(programs: &Path, folder: &Path, user: &Unprivileged) -> Result<(), StageError> {

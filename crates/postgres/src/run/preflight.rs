@@ -38,6 +38,13 @@ pub(super) async fn check(
             ));
         }
     }
+    let hidden = crate::backfill::hidden(client).await?;
+    if hidden > 0 && !plan.backfill.is_empty() {
+        asks.push(format!(
+            "the role may not see how far {hidden} replicas are behind, and will not wait for them: {}",
+            see_replicas(client).await?
+        ));
+    }
     if !asks.is_empty() && settings.consent == Consent::Ask {
         return Err(DatabaseError::Asks { asks });
     }
@@ -56,6 +63,12 @@ async fn free(client: &Client, plan: &Plan) -> Result<(), DatabaseError> {
              name another by `version_schema` in the migration"
         ))),
     }
+}
+
+async fn see_replicas(client: &Client) -> Result<String, DatabaseError> {
+    let row = client.query_one("SELECT current_user::text", &[]).await;
+    let role: String = row.doing("look at privileges")?.get(0);
+    Ok(format!("GRANT pg_read_all_stats TO {}", quoted(&role)))
 }
 
 /// The triggers whose effects would stay.

@@ -13,6 +13,7 @@ mod plans;
 mod pool;
 mod read;
 mod readers;
+mod replica;
 mod run;
 mod script;
 mod shapes;
