@@ -132,7 +132,7 @@ pub(crate) enum Command {
     Worker(Worker),
     /// The program of the demonstration
     #[command(hide = true)]
-    DemoApp(DemoApp),
+    DemoApp(crate::command::DemoApp),
 }
 
 /// Options of `demo`.
@@ -178,20 +178,6 @@ pub(crate) struct Worker {
     /// Proxy threads
     #[arg(long)]
     pub(crate) threads: u16,
-}
-
-/// Options of the hidden `demo-app`.
-#[derive(Debug, Args)]
-pub(crate) struct DemoApp {
-    /// The loopback port to listen on
-    #[arg(long, env = "PORT")]
-    pub(crate) port: u16,
-    /// What it says it is
-    #[arg(long, env = "GAPLESS_RELEASE", default_value = "v0")]
-    pub(crate) release: String,
-    /// How it is broken
-    #[arg(long, env = "FAULT", default_value = "none")]
-    pub(crate) fault: load::app::Fault,
 }
 
 /// A choice of services.

@@ -22,6 +22,8 @@ use crate::demo;
 use crate::exit::{Exit, Trouble};
 use crate::output::Output;
 
+pub(crate) use demo_app::DemoApp;
+
 /// Carries out what was asked.
 pub(crate) fn run(cli: &Cli) -> Result<Exit, Trouble> {
     let (common, output) = (&cli.common, Output::new(cli.common.json));

@@ -26,5 +26,7 @@ mod refusals;
 mod secrets;
 #[path = "end/strategies.rs"]
 mod strategies;
+#[path = "end/tcp.rs"]
+mod tcp;
 #[path = "end/upgrades.rs"]
 mod upgrades;

@@ -3,7 +3,7 @@
 use model::Port;
 use serde::Serialize;
 
-use crate::declare::{Field, Presence};
+use crate::declare::{Field, Presence, Speech};
 use crate::diagnostic::{Report, Span, nearest, position};
 use crate::value::{Pair, Table, Value};
 
@@ -70,7 +70,10 @@ impl std::error::Error for ExplainError {}
 pub fn explain(text: &str, path: Option<&str>) -> Result<Vec<Explained>, ExplainError> {
     let (_, table) = crate::check(text).map_err(ExplainError::Invalid)?;
     let mut explained = Vec::new();
-    let around = Around { traffic: true };
+    let around = Around {
+        traffic: true,
+        speech: Speech::Http,
+    };
     explain_table(&table, around, (text, &mut explained));
     let Some(path) = path else {
         return Ok(explained);
@@ -94,6 +97,8 @@ pub fn explain(text: &str, path: Option<&str>) -> Result<Vec<Explained>, Explain
 struct Around {
     /// Whether the service takes requests.
     traffic: bool,
+    /// What its clients speak.
+    speech: Speech,
 }
 
 fn explain_table(table: &Table, around: Around, (text, explained): Sink<'_>) {
@@ -108,15 +113,21 @@ fn explain_table(table: &Table, around: Around, (text, explained): Sink<'_>) {
         Some(_) | None => None,
     };
     let traffic = around.traffic && !matches!(value("port"), Some(Value::Port(Port::None)));
+    let speech = match value("tcp") {
+        Some(Value::Address(_)) => Speech::Tcp,
+        Some(_) | None => around.speech,
+    };
     for field in table.section.fields {
         let alternative = table.section.one_of.contains(&field.name);
         let lacking = field.needs.is_some_and(|other| !table.is_written(other));
         let own = |strategy| field.strategies.contains(&strategy);
         let void = !field.strategies.is_empty() && !strategy.is_some_and(own)
             || field.traffic && !traffic
+            || field.speech.is_some_and(|wanted| wanted != speech)
             || (alternative || lacking) && !table.is_written(field.name);
         if !void {
-            explain_field(table, (field, Around { traffic }), (text, explained));
+            let around = Around { traffic, speech };
+            explain_field(table, (field, around), (text, explained));
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
-use crate::declare::{Field, Kind, PROJECT, Presence, Section};
+use crate::declare::{Field, Kind, PROJECT, Presence, Section, Speech};
 use crate::form::{Form, Syntax};
 
 /// A duration or the like would need the parser; editors get what a pattern can say.
@@ -64,6 +64,11 @@ fn property(field: &Field) -> Json {
     }
     if let Some(other) = field.needs {
         description += &format!(" Only with `{other}`.");
+    }
+    match field.speech {
+        Some(Speech::Http) => description += " Not with `tcp`.",
+        Some(Speech::Tcp) if field.needs.is_none() => description += " Only with `tcp`.",
+        Some(Speech::Tcp) | None => {}
     }
     match field.presence {
         Presence::Default(text) => {

@@ -33,6 +33,7 @@ pub(crate) fn draft(state: &State) -> Draft {
         let index = draft.table.services.len();
         routes.extend(public_routes(service, index));
         draft.table.listeners.extend(internal(service, index));
+        draft.table.listeners.extend(entrance(service, index));
         let audiences = audiences(service);
         if !audiences.is_empty() {
             draft.audiences.insert(index, audiences);
@@ -182,6 +183,9 @@ fn audiences(service: &Service) -> Vec<Audience> {
 fn public_routes(service: &Service, index: usize) -> Vec<Route> {
     let policy = &service.policy;
     let named = policy.hosts.iter().map(|host| pattern(host));
+    if policy.tcp.is_some() {
+        return Vec::new();
+    }
     let own: Vec<HostPattern> = match policy.reach {
         Reach::Internal => Vec::new(),
         Reach::Public if policy.hosts.is_empty() => vec![HostPattern::Any],
@@ -232,19 +236,40 @@ fn pattern(host: &str) -> HostPattern {
     }
 }
 
+/// The service's own address, at which its clients speak as at its others.
 fn internal(service: &Service, index: usize) -> Option<Listener> {
+    let kind = match service.policy.tcp {
+        Some(_) => ListenerKind::Tcp,
+        None => ListenerKind::Internal,
+    };
+    service
+        .core
+        .internal
+        .map(|address| listener((address, kind), index))
+}
+
+/// Where the clients of a TCP service connect.
+fn entrance(service: &Service, index: usize) -> Option<Listener> {
+    service.policy.tcp.map(|entrance| Listener {
+        proxy_protocol: entrance.proxy_protocol,
+        ..listener((entrance.address, ListenerKind::Tcp), index)
+    })
+}
+
+/// A listener all of which leads to one service.
+fn listener((address, kind): (SocketAddr, ListenerKind), service: usize) -> Listener {
     let route = Route {
         host: HostPattern::Any,
         path: "/".to_owned(),
-        service: index,
+        service,
         only: None,
     };
-    service.core.internal.map(|address| Listener {
+    Listener {
         address,
-        kind: ListenerKind::Internal,
+        kind,
         proxy_protocol: false,
         routes: vec![route],
-    })
+    }
 }
 
 /// Notes which split each rollout has in the newest table.

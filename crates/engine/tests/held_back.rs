@@ -33,6 +33,7 @@ fn policy() -> Policy {
         hosts: Vec::new(),
         paths: Vec::new(),
         reach: Reach::Public,
+        tcp: None,
         after: Vec::new(),
         lockstep: false,
         delivery: model::Delivery::default(),

@@ -1,5 +1,7 @@
 //! The small program of the demonstration: says which release it is, and can be broken on purpose.
 
+mod tcp;
+
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -57,6 +59,17 @@ pub struct App {
     pub release: String,
     /// How it is broken.
     pub fault: Fault,
+    /// What its clients speak.
+    pub speech: Speech,
+}
+
+/// What the program's clients speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP.
+    Http,
+    /// Nothing: they are told the release in a line, and get back what they say.
+    Tcp,
 }
 
 /// Serves until SIGTERM, then returns at once, whatever is open: a program that finishes nothing
@@ -83,6 +96,11 @@ async fn serve(app: App) -> std::io::Result<()> {
         // Only delays small answers when it fails.
         let _ = stream.set_nodelay(true);
         let app = app.clone();
+        if app.speech == Speech::Tcp {
+            // An error here is a client that left.
+            tokio::spawn(tcp::serve(app, stream));
+            continue;
+        }
         let service = hyper::service::service_fn(move |request| answer(app.clone(), request));
         let connection = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
@@ -100,12 +118,7 @@ async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, 
         Fault::None | Fault::Errors => {}
         Fault::Latency if !health => tokio::time::sleep(Duration::from_millis(400)).await,
         Fault::Hang if !health => std::future::pending().await,
-        Fault::Crash if !health => {
-            tokio::spawn(async {
-                tokio::time::sleep(Duration::from_millis(150)).await;
-                std::process::exit(1);
-            });
-        }
+        Fault::Crash if !health => crash_soon(),
         Fault::Latency | Fault::Hang | Fault::Crash => {}
     }
     let mut response = match request.uri().path() {
@@ -118,6 +131,13 @@ async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, 
         response.headers_mut().insert("x-release", release);
     }
     Ok(response)
+}
+
+fn crash_soon() {
+    tokio::spawn(async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        std::process::exit(1);
+    });
 }
 
 /// Reads the whole body, so that an upload is counted to its end.

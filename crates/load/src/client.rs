@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::exchange::{Failure, exchange, is_open};
+use crate::talk::talk;
 use crate::tally::Tally;
 
 /// How requests use connections.
@@ -19,6 +20,11 @@ pub enum Mix {
     KeepAlive,
     /// Every other one on a fresh connection that is closed after it.
     HalfFresh,
+    /// Every one is a connection to a TCP service that sends back so many bytes.
+    Tcp {
+        /// How many.
+        bytes: usize,
+    },
 }
 
 /// What to send where, and how often.
@@ -135,7 +141,12 @@ async fn one(shared: Rc<Shared>, fresh: bool) {
     shared.open.set(shared.open.get() + 1);
     shared.tally.borrow_mut().sent += 1;
     let begin = Instant::now();
-    let ended = timeout(shared.load.patience, send(&shared, fresh)).await;
+    let ended = match shared.load.mix {
+        Mix::KeepAlive | Mix::HalfFresh => {
+            timeout(shared.load.patience, send(&shared, fresh)).await
+        }
+        Mix::Tcp { bytes } => timeout(shared.load.patience, say(&shared, bytes)).await,
+    };
     let elapsed = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut tally = shared.tally.borrow_mut();
     tally.longest_ms = tally.longest_ms.max(elapsed);
@@ -184,6 +195,17 @@ async fn send(shared: &Shared, fresh: bool) -> Result<(), Failure> {
         &mut tally.by_release
     };
     *account.entry(who).or_default() += 1;
+    Ok(())
+}
+
+async fn say(shared: &Shared, bytes: usize) -> Result<(), Failure> {
+    let stream = TcpStream::connect(shared.load.address)
+        .await
+        .map_err(|_| Failure::Refused)?;
+    let seed = shared.tally.borrow().sent;
+    let release = talk(stream, bytes, seed).await?;
+    let mut tally = shared.tally.borrow_mut();
+    *tally.by_release.entry(release).or_default() += 1;
     Ok(())
 }
 

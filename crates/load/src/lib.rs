@@ -9,6 +9,7 @@ mod client;
 mod exchange;
 mod held;
 mod relay;
+mod talk;
 mod tally;
 
 pub use client::{Load, Mix, Running};

@@ -13,7 +13,8 @@ pub struct Tally {
     pub sent: u64,
     /// Whole responses, by status.
     pub responses: BTreeMap<u16, u64>,
-    /// Whole responses with a status below 500, by the release that answered.
+    /// Whole responses with a status below 500, and connections to a TCP service that got back
+    /// what they said, by the release that answered.
     pub by_release: BTreeMap<String, u64>,
     /// Whole responses with a status of 500 or above, by who made it: a release, or `proxy:REASON`.
     pub errors: BTreeMap<String, u64>,

@@ -33,7 +33,7 @@ pub use outcome::{JobKind, Outcome, RolloutKind};
 pub use policy::{
     Affinity, Audience, AudienceValue, Balancing, Blue, Check, Count, Delivery, Ejection, HashKey,
     Limit, Metric, OnFail, OnNoData, Policy, ProxyLimits, ProxyProtocol, Reach, RolloutPolicy,
-    Step, Strategy,
+    Step, Strategy, TcpEntrance,
 };
 pub use receipt::{
     Balance, ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, PausedRequests, Receipt,

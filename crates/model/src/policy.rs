@@ -1,5 +1,6 @@
 //! The policy of a service: in force at once, never moved back.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub struct Policy {
     /// Whose requests lead here at all.
     #[serde(default)]
     pub reach: Reach,
+    /// Where its clients connect if they speak something else than HTTP.
+    #[serde(default)]
+    pub tcp: Option<TcpEntrance>,
     /// Services whose rollout of the same deploy must have ended before this one begins.
     pub after: Vec<ServiceName>,
     /// Whether it is promoted and aborted together with the other lockstep services of a deploy.
@@ -32,6 +36,15 @@ pub struct Policy {
     pub delivery: Delivery,
     /// How a new release is rolled out.
     pub rollout: RolloutPolicy,
+}
+
+/// Where the clients of a TCP service connect: each connection is one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpEntrance {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
 }
 
 /// Whose requests lead to a service.

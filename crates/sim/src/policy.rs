@@ -127,6 +127,7 @@ pub(crate) fn draft(rng: &mut Rng, service: &ServiceSetup) -> Draft {
             hosts: Vec::new(),
             paths: Vec::new(),
             reach: model::Reach::Public,
+            tcp: None,
             after: service.after.clone(),
             lockstep: service.lockstep,
             https: model::HttpsPolicy::default(),

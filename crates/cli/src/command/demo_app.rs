@@ -1,9 +1,26 @@
 //! The hidden program of the demonstration.
 
-use load::app::{self, App};
+use clap::Args;
+use load::app::{self, App, Speech};
 
-use crate::args::DemoApp;
 use crate::exit::{Exit, Trouble};
+
+/// Options of the hidden `demo-app`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoApp {
+    /// The loopback port to listen on
+    #[arg(long, env = "PORT")]
+    pub(crate) port: u16,
+    /// What it says it is
+    #[arg(long, env = "GAPLESS_RELEASE", default_value = "v0")]
+    pub(crate) release: String,
+    /// How it is broken
+    #[arg(long, env = "FAULT", default_value = "none")]
+    pub(crate) fault: load::app::Fault,
+    /// Say back what is said, without HTTP
+    #[arg(long)]
+    pub(crate) tcp: bool,
+}
 
 /// Serves until SIGTERM.
 pub(crate) fn run(args: &DemoApp) -> Result<Exit, Trouble> {
@@ -11,6 +28,7 @@ pub(crate) fn run(args: &DemoApp) -> Result<Exit, Trouble> {
         port: args.port,
         release: args.release.clone(),
         fault: args.fault,
+        speech: if args.tcp { Speech::Tcp } else { Speech::Http },
     };
     let failed = |error| {
         Trouble::new(

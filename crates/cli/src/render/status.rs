@@ -101,6 +101,9 @@ fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String
             p99 as f64 / 1e3
         );
     }
+    if let Some(entrance) = service.policy.tcp {
+        let _ = write!(out, "\n  on tcp://{}", entrance.address);
+    }
     paused(service, traffic, out);
     if let Some(trouble) = &service.trouble {
         let _ = write!(out, "\n  trouble: {trouble}");

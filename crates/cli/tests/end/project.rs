@@ -148,7 +148,12 @@ impl Project {
 
     /// Starts a client of `rate` requests a second.
     pub(crate) fn load(&self, rate: u32) -> Client {
-        Client::start(self.address, rate)
+        self.load_of(self.address, rate, Mix::HalfFresh)
+    }
+
+    /// The same of another kind, to another address of the project.
+    pub(crate) fn load_of(&self, address: SocketAddr, rate: u32, mix: Mix) -> Client {
+        Client::start(address, rate, mix)
     }
 
     /// One request on a fresh connection; the whole answer as text.
@@ -174,7 +179,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn start(address: SocketAddr, rate: u32) -> Self {
+    fn start(address: SocketAddr, rate: u32, mix: Mix) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (send, tally) = mpsc::channel();
         std::thread::spawn(move || {
@@ -188,7 +193,7 @@ impl Client {
                     host: "web.localhost".to_owned(),
                     path: "/".to_owned(),
                     rate,
-                    mix: Mix::HalfFresh,
+                    mix,
                     patience: PATIENCE,
                 }
                 .start();

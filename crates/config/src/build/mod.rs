@@ -13,6 +13,7 @@ mod rollout;
 mod route;
 mod service;
 mod step;
+mod tcp;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ pub(crate) fn project(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Proj
     let server_table: &Table = table.value("server");
     port::check(server_table, services, mistakes);
     https::check(server_table, services, mistakes);
+    tcp::check(server_table, services, mistakes);
     let urls = urls(services);
     let mut built = BTreeMap::new();
     for (name, table) in services {

@@ -23,7 +23,8 @@ pub(super) fn check(services: &[(ServiceName, Table)], mistakes: &mut Mistakes<'
     let mut taken: BTreeMap<(String, String), (&ServiceName, Span)> = BTreeMap::new();
     let mut hosts: BTreeMap<String, Span> = BTreeMap::new();
     for (name, table) in services {
-        let is_public = port(table) != Port::None && reach(table) == Reach::Public;
+        let is_public =
+            port(table) != Port::None && reach(table) == Reach::Public && !table.is_written("tcp");
         if !is_public || !table.is_sound("hosts") || !table.is_sound("paths") {
             continue;
         }

@@ -8,7 +8,7 @@ use model::{
 };
 
 use super::command::{Env, Given, argv};
-use super::{endpoint_limits, health, https, number, rollout};
+use super::{endpoint_limits, health, https, number, rollout, tcp};
 use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::{Item, Pair, Table, Value};
 
@@ -45,6 +45,7 @@ pub(super) fn build(
             hosts: texts(table, "hosts"),
             paths: texts(table, "paths"),
             reach: reach(table),
+            tcp: tcp::build(table),
             after: after(table),
             lockstep: table.value("lockstep"),
             limits: proxy_limits(table.value("proxy")),
@@ -211,6 +212,6 @@ fn proxy_limits(table: &Table) -> ProxyLimits {
         connect_timeout: table.value("connect_timeout"),
         response_timeout: table.value("response_timeout"),
         idle_timeout: table.value("idle_timeout"),
-        tcp_idle: None,
+        tcp_idle: table.get("tcp_idle"),
     }
 }

@@ -52,6 +52,17 @@ pub(crate) struct Field {
     pub(crate) needs: Option<&'static str>,
     /// Whether it has a meaning only for a service that takes requests.
     pub(crate) traffic: bool,
+    /// What a service must speak for it to have a meaning; `None`: anything.
+    pub(crate) speech: Option<Speech>,
+}
+
+/// What a service's clients speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// HTTP.
+    Http,
+    /// Whatever they like, over TCP.
+    Tcp,
 }
 
 impl Field {
@@ -74,6 +85,7 @@ impl Field {
             strategies: &[],
             needs: None,
             traffic: false,
+            speech: None,
         }
     }
 
@@ -111,6 +123,15 @@ impl Field {
     const fn traffic(self) -> Self {
         Self {
             traffic: true,
+            ..self
+        }
+    }
+
+    /// Has a meaning only where clients speak this.
+    const fn spoken(self, speech: Speech) -> Self {
+        Self {
+            traffic: true,
+            speech: Some(speech),
             ..self
         }
     }

@@ -1,5 +1,6 @@
 //! `[service.NAME.rollout]` and the tables within it.
 
+use super::Speech::Http;
 use super::StrategyName::{BlueGreen, Canary, Rolling};
 use super::{Field, Kind, Section};
 use crate::form::{
@@ -60,7 +61,8 @@ pub(crate) const ROLLOUT: Section = Section {
             "Which requests reach the new set before the switch.",
         )
         .optional("none")
-        .only(&[BlueGreen]),
+        .only(&[BlueGreen])
+        .spoken(Http),
         Field::new(
             "smoke",
             Kind::Command,
@@ -181,19 +183,22 @@ pub(crate) const STEP: Section = Section {
             Kind::Table(&AUDIENCE),
             "Requests that the new release gets beside its share (canary only).",
         )
-        .optional("none"),
+        .optional("none")
+        .spoken(Http),
         Field::new(
             "shadow",
             Kind::Table(&SHADOW),
             "Copies of the old release's requests for the new one, which answers nobody.",
         )
-        .optional("none"),
+        .optional("none")
+        .spoken(Http),
         Field::new(
             "compare",
             Kind::Table(&COMPARE),
             "Requests that both releases are asked again, to compare what nobody sees.",
         )
-        .optional("nothing is compared"),
+        .optional("nothing is compared")
+        .spoken(Http),
     ],
     one_of: &[],
 };

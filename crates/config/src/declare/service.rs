@@ -1,11 +1,12 @@
 //! `[service.NAME]` and the tables within it, save the rollout.
 
+use super::Speech::{Http, Tcp};
 use super::endpoint_limits::ENDPOINT_LIMITS;
 use super::https::HTTPS;
 use super::{Field, Kind, ROLLOUT, Section};
 use crate::form::{
-    BALANCE, DURATION, HOST, HTTP_PATH, PATH, PROXY_PROTOCOL, SECRET_NAME, SERVICE_NAME, SHARE,
-    SIGNAL, SIZE, SPAN_OF_TIME, TEXT, VARIABLE_NAME,
+    ADDRESS, BALANCE, DURATION, HOST, HTTP_PATH, PATH, PROXY_PROTOCOL, SECRET_NAME, SERVICE_NAME,
+    SHARE, SIGNAL, SIZE, SPAN_OF_TIME, TEXT, VARIABLE_NAME,
 };
 
 /// `[service.NAME]`.
@@ -43,21 +44,38 @@ pub(crate) const SERVICE: Section = Section {
             "Host names whose requests lead here.",
         )
         .optional("any host")
-        .traffic(),
+        .spoken(Http),
         Field::new(
             "paths",
             Kind::List(&PATH),
             "Path prefixes whose requests lead here, by whole segments.",
         )
         .optional("any path")
-        .traffic(),
+        .spoken(Http),
         Field::new(
             "internal",
             Kind::Flag,
             "Whether only the project's other services reach it, at their GAPLESS_URL_NAME.",
         )
         .default("false")
+        .spoken(Http),
+        Field::new(
+            "tcp",
+            Kind::Text(&ADDRESS),
+            "Address on which TCP connections are accepted: each is one request, and whatever it \
+             carries is brought to an instance and back as it is.",
+        )
+        .optional("clients speak HTTP")
         .traffic(),
+        Field::new(
+            "tcp_proxy_protocol",
+            Kind::Flag,
+            "Whether each of these connections begins with a PROXY protocol header (version 1 or 2) \
+             that names the client; only peers in `trusted` may connect then.",
+        )
+        .default("false")
+        .needs("tcp")
+        .spoken(Tcp),
         Field::new(
             "health",
             Kind::Table(&HEALTH),
@@ -117,7 +135,7 @@ pub(crate) const SERVICE: Section = Section {
             "What HTTPS means for this service.",
         )
         .default("{}")
-        .traffic(),
+        .spoken(Http),
         Field::new(
             "rollout",
             Kind::Table(&ROLLOUT),
@@ -250,7 +268,9 @@ pub(crate) const LIMITS: Section = Section {
 pub(crate) const PROXY: Section = Section {
     description: "Bounds that the proxy puts on requests.",
     fields: &[
-        Field::new("body_max", Kind::Text(&SIZE), "The largest request body.").default("\"1GiB\""),
+        Field::new("body_max", Kind::Text(&SIZE), "The largest request body.")
+            .default("\"1GiB\"")
+            .spoken(Http),
         Field::new(
             "wait_ready",
             Kind::Text(&DURATION),
@@ -268,13 +288,22 @@ pub(crate) const PROXY: Section = Section {
             Kind::Text(&SPAN_OF_TIME),
             "How long an instance may be silent before its response begins.",
         )
-        .default("\"60s\""),
+        .default("\"60s\"")
+        .spoken(Http),
         Field::new(
             "idle_timeout",
             Kind::Text(&SPAN_OF_TIME),
             "How long either side may be silent within a body.",
         )
-        .default("\"60s\""),
+        .default("\"60s\"")
+        .spoken(Http),
+        Field::new(
+            "tcp_idle",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long a TCP connection may carry nothing either way.",
+        )
+        .optional("as long as both ends are there, which the kernel asks them each minute")
+        .spoken(Tcp),
         Field::new(
             "balance",
             Kind::Text(&BALANCE),
@@ -303,7 +332,8 @@ pub(crate) const PROXY: Section = Section {
             "Requests that may be sent again after a failed attempt, as a share of those of the \
              last ten seconds; ten are free. Counted by each proxy thread.",
         )
-        .default("\"100%\""),
+        .default("\"100%\"")
+        .spoken(Http),
         Field::new(
             "proxy_protocol",
             Kind::Text(&PROXY_PROTOCOL),

@@ -6,6 +6,7 @@ mod project;
 mod rollout;
 mod service;
 mod several;
+mod tcp;
 
 use super::LEAST;
 

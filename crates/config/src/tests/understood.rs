@@ -6,6 +6,7 @@ use model::{
     Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Compare, Count, Delivery,
     Ejection, EndpointLimits, HashKey, Health, Limit, Limits, Metric, OnFail, OnNoData, Port,
     Probe, ProxyLimits, ProxyProtocol, Queue, Reach, Service, Shadow, Share, Step, Stop, Strategy,
+    TcpEntrance,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -147,6 +148,13 @@ fn every_key_of_a_service_is_taken_over() {
     assert_eq!(policy.reach, Reach::Public);
     let docs = service(EVERYTHING, "docs").policy;
     assert_eq!(docs.reach, Reach::Internal);
+    let cache = service(EVERYTHING, "cache").policy;
+    let entrance = TcpEntrance {
+        address: "0.0.0.0:6379".parse().unwrap(),
+        proxy_protocol: true,
+    };
+    assert_eq!((policy.tcp, cache.tcp), (None, Some(entrance)));
+    assert_eq!(cache.limits.tcp_idle, Some(Duration::from_secs(3_600)));
     let limits = ProxyLimits {
         body_bytes_max: 64_000_000,
         wait_ready: Duration::from_secs(5),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use model::{
     Command, Deploy, DeployService, Https, Port, Project, Release, ReleaseId, RolloutId,
-    ServerConfig, Service, ServiceName,
+    ServerConfig, Service, ServiceName, TcpEntrance,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -114,6 +114,7 @@ impl Shell {
         self.check_wanted(request, &wanted)?;
         let project = &request.project;
         self.listen_for(&project.server)?;
+        self.listen_for_tcp(project)?;
         let mut releases = wanted.releases;
         for release in releases.values_mut() {
             release.label = request.label.clone().or(release.label.take());
@@ -172,11 +173,23 @@ impl Shell {
 
     /// Listens where the file says, before any table does.
     fn listen_for(&mut self, server: &ServerConfig) -> Result<(), Failure> {
-        self.listen(server.http, ListenerKind::Http)
-            .map_err(|error| not_bound("http", server.http, &error))?;
+        self.listen_as_told(server.http, ListenerKind::Http)
+            .map_err(|error| not_bound(("[server]", "http"), server.http, &error))?;
         if let Some(https) = &server.https {
-            self.listen(https.address, ListenerKind::Https)
-                .map_err(|error| not_bound("https", https.address, &error))?;
+            self.listen_as_told(https.address, ListenerKind::Https)
+                .map_err(|error| not_bound(("[server]", "https"), https.address, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Listens where TCP services are to be reached.
+    fn listen_for_tcp(&mut self, project: &Project) -> Result<(), Failure> {
+        for (name, service) in &project.services {
+            if let Some(TcpEntrance { address, .. }) = service.policy.tcp {
+                let listened = self.listen_as_told(address, ListenerKind::Tcp);
+                let table = format!("[service.{name}]");
+                listened.map_err(|error| not_bound((&table, "tcp"), address, &error))?;
+            }
         }
         Ok(())
     }
@@ -189,7 +202,11 @@ impl Shell {
         if service.template.port == Port::None {
             return Ok(None);
         }
-        let own = self.own_address(name);
+        let kind = match service.policy.tcp {
+            Some(_) => ListenerKind::Tcp,
+            None => ListenerKind::Internal,
+        };
+        let own = self.own_address(name, kind);
         own.map(Some).map_err(|error| {
             Failure::new(
                 Code::Unavailable,
@@ -349,10 +366,10 @@ impl Intake {
     }
 }
 
-fn not_bound(key: &str, address: SocketAddr, error: &str) -> Failure {
+fn not_bound((table, key): (&str, &str), address: SocketAddr, error: &str) -> Failure {
     Failure::new(Code::Invalid, format!("cannot listen on {address}"))
         .with_cause(error)
         .with_hint(format!(
-            "end what has the address, or set another `{key}` under [server]"
+            "end what has the address, or set another `{key}` under {table}"
         ))
 }

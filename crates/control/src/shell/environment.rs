@@ -111,10 +111,22 @@ impl Shell {
         }
         for (service, address) in self.store.internal_addresses().unwrap_or_default() {
             let name = service.as_str().to_ascii_uppercase().replace('-', "_");
-            env.insert(format!("GAPLESS_URL_{name}"), format!("http://{address}"));
+            let scheme = self.scheme(&service);
+            env.insert(
+                format!("GAPLESS_URL_{name}"),
+                format!("{scheme}://{address}"),
+            );
         }
         env.extend(role.extra.clone());
         Ok(env)
+    }
+
+    /// What is spoken to a service.
+    pub(super) fn scheme(&self, service: &ServiceName) -> &'static str {
+        match self.engine.policy(service).and_then(|policy| policy.tcp) {
+            Some(_) => "tcp",
+            None => "http",
+        }
     }
 
     fn add_secrets(

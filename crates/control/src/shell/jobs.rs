@@ -112,7 +112,8 @@ impl Shell {
                 && matches!(seen.state, fleet::InstanceState::Ready { .. })
         });
         let port = ready.and_then(|seen| seen.port);
-        let url = port.map(|port| format!("http://127.0.0.1:{port}"));
+        let scheme = self.scheme(service);
+        let url = port.map(|port| format!("{scheme}://127.0.0.1:{port}"));
         let name = "GAPLESS_PREVIEW_URL".to_owned();
         url.map(|url| (name, url)).into_iter().collect()
     }

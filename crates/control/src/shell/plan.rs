@@ -93,9 +93,18 @@ impl Shell {
             memory_bytes_peak: memory
                 .map(|bytes| bytes.saturating_mul(u64::from(peak.max(returning)))),
             stages,
-            notes: release.map_or_else(Vec::new, |release| self.loose_limits(&release.spec.limits)),
+            notes: self.notes(service, release),
             obstacles: now.into_iter().filter_map(busy).collect(),
         }
+    }
+
+    /// What is worth knowing beforehand.
+    fn notes(&self, service: &Service, release: Option<&Release>) -> Vec<String> {
+        let entrance = service.policy.tcp.map(|entrance| entrance.address);
+        let new = entrance.filter(|address| !self.listening.contains(address));
+        let mut notes = release.map_or_else(Vec::new, |it| self.loose_limits(&it.spec.limits));
+        notes.extend(new.map(|address| format!("would listen on tcp://{address}")));
+        notes
     }
 
     /// The limits that a release asks for and that nothing here would hold.

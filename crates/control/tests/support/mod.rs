@@ -177,6 +177,7 @@ pub(crate) fn service(env: &str) -> Service {
             hosts: Vec::new(),
             paths: Vec::new(),
             reach: model::Reach::Public,
+            tcp: None,
             after: Vec::new(),
             lockstep: false,
             https: model::HttpsPolicy::default(),
