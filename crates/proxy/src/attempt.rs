@@ -144,6 +144,16 @@ fn again<S: Stream>(
     if failed.connection == Connection::New {
         visit.note_failed(failed.place.cell);
     }
+    elsewhere(client, exchange, visit, failed)
+}
+
+/// Claims an endpoint after this one has failed.
+pub(crate) fn elsewhere<S: Stream>(
+    client: &Client<S>,
+    exchange: &Exchange,
+    visit: &mut Visit,
+    failed: &Claim,
+) -> Option<Claim> {
     visit.at = Some(failed.place.cell);
     let admission = visit.admit(client, &exchange.request);
     visit.at = None;
@@ -239,7 +249,7 @@ fn count_bytes(exchange: &Exchange, visit: &mut Visit) -> (u64, u64) {
 }
 
 /// Why there is no connection to an endpoint.
-enum NoLink {
+pub(crate) enum NoLink {
     /// It has all that it may have.
     Full,
     /// This happened.
@@ -257,6 +267,20 @@ async fn upstream<S: Stream>(
         claim.connection = Connection::Reused;
         return Ok(link);
     }
+    let link = linked(client, exchange, visit, claim).await?;
+    if client.thread.access.is_on() {
+        visit.account.connected_micros = now_micros();
+    }
+    Ok(link)
+}
+
+/// A new connection to the endpoint, if it may have another one.
+pub(crate) async fn linked<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &Visit,
+    claim: &Claim,
+) -> Result<Link, NoLink> {
     let bound = visit.connections_max.zip(visit.service);
     let seat = match bound {
         None => None,
@@ -268,9 +292,6 @@ async fn upstream<S: Stream>(
     let stream = connected(client, exchange, visit, claim)
         .await
         .map_err(NoLink::Failed)?;
-    if client.thread.access.is_on() {
-        visit.account.connected_micros = now_micros();
-    }
     Ok(Link { stream, seat })
 }
 
@@ -283,7 +304,7 @@ fn idle<S: Stream>(client: &Client<S>, visit: &Visit, place: Place) -> Option<Li
 }
 
 /// Connects to the endpoint; the client may leave meanwhile.
-pub(crate) async fn connected<S: Stream>(
+async fn connected<S: Stream>(
     client: &mut Client<S>,
     exchange: &mut Exchange,
     visit: &Visit,

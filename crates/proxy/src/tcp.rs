@@ -13,21 +13,21 @@ use std::task::Poll;
 
 use http1::RequestHead;
 use model::Revision;
-use tokio::net::TcpStream;
 use traffic::{Outcome, Rejected};
 
 use crate::access::{By, Stage};
-use crate::attempt::connected;
+use crate::attempt::{NoLink, elsewhere, linked};
 use crate::claim::Claim;
 use crate::client::Client;
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
 use crate::introduce::NotKnown;
+use crate::links::Link;
 use crate::presence::Asking;
 use crate::reject::termination;
 use crate::relay::End;
 use crate::stream::{Opaque, Stream as _};
-use crate::visit::{Admission, Turned, Visit};
+use crate::visit::{Turned, Visit};
 use crate::watch::State;
 
 use carry::{Carriage, Carried, carry};
@@ -95,7 +95,7 @@ async fn pass(client: &mut Client<Opaque>, exchange: &mut Exchange, visit: &mut 
         Err(Turned::Away(rejected)) => return turn_away(client, visit, rejected),
     };
     client.set_reading(false);
-    let (claim, upstream) = match at_endpoint(client, exchange, visit, claim).await {
+    let (claim, link) = match at_endpoint(client, exchange, visit, claim).await {
         Ok(there) => there,
         Err(Turned::Gone) => return visit.ended(By::Client, Stage::Connect),
         Err(Turned::Away(rejected)) => return turn_away(client, visit, rejected),
@@ -103,7 +103,7 @@ async fn pass(client: &mut Client<Opaque>, exchange: &mut Exchange, visit: &mut 
     begin(client, exchange, visit, &claim);
     let carriage = Carriage {
         client,
-        upstream,
+        link,
         idle: visit.limits.tcp_idle,
     };
     let carried = carry(carriage, exchange).await;
@@ -116,37 +116,35 @@ async fn at_endpoint(
     exchange: &mut Exchange,
     visit: &mut Visit,
     mut claim: Claim,
-) -> Result<(Claim, TcpStream), Turned> {
+) -> Result<(Claim, Link), Turned> {
     loop {
-        match connected(client, exchange, visit, &claim).await {
-            Ok(mut upstream) => {
-                upstream.abort();
-                return Ok((claim, upstream));
+        match linked(client, exchange, visit, &claim).await {
+            Ok(mut link) => {
+                link.stream.abort();
+                return Ok((claim, link));
             }
-            Err(End::Cut) => {
+            Err(NoLink::Full) => {
+                visit.took_back(claim);
+                claim = visit.admitted(client, exchange).await?;
+                continue;
+            }
+            Err(NoLink::Failed(End::Unanswered(..))) => {}
+            Err(NoLink::Failed(End::Cut)) => {
                 claim.end(Outcome::Cut);
                 return Err(Turned::Away(Rejected::Cut));
             }
-            Err(End::Unanswered(..)) => {}
-            Err(_) => {
+            Err(NoLink::Failed(_)) => {
                 claim.end(Outcome::ClientGone);
                 return Err(Turned::Gone);
             }
         }
         visit.note_failed(claim.place.cell);
-        visit.at = Some(claim.place.cell);
-        let admission = visit.admit(client, &exchange.request);
-        visit.at = None;
-        match admission {
-            Admission::Claimed(next) => {
-                claim.end(Outcome::ConnectRepeated);
-                claim = next;
-            }
-            Admission::Wait | Admission::Full(_) | Admission::Hold(_) | Admission::Never(_) => {
-                claim.end(Outcome::ConnectFailed);
-                return Err(Turned::Away(Rejected::Connect));
-            }
-        }
+        let Some(next) = elsewhere(client, exchange, visit, &claim) else {
+            claim.end(Outcome::ConnectFailed);
+            return Err(Turned::Away(Rejected::Connect));
+        };
+        claim.end(Outcome::ConnectRepeated);
+        claim = next;
     }
 }
 

@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
 use traffic::Outcome;
 
 use crate::access::By;
 use crate::client::Client;
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
+use crate::links::Link;
 use crate::stream::{Opaque, Stream as _};
 use crate::sys;
 use crate::tcp::way::{Goodbye, Stage, Way};
@@ -80,7 +80,7 @@ pub(super) struct Carried {
 #[derive(Debug)]
 pub(super) struct Carriage<'a> {
     pub(super) client: &'a mut Client<Opaque>,
-    pub(super) upstream: TcpStream,
+    pub(super) link: Link,
     /// How long it may carry nothing.
     pub(super) idle: Option<Duration>,
 }
@@ -117,7 +117,10 @@ pub(super) async fn carry(carriage: Carriage<'_>, exchange: &mut Exchange) -> Ca
     }
     if end == End::Goodbye {
         // If the kernel refuses, a goodbye that it has sent already stays one.
-        let sockets = [&course.carriage.client.stream.0, &course.carriage.upstream];
+        let sockets = [
+            &course.carriage.client.stream.0,
+            &course.carriage.link.stream,
+        ];
         for socket in sockets {
             let _ = SockRef::from(socket).set_linger(None);
         }
@@ -153,10 +156,8 @@ impl Course<'_> {
 
     /// Moves what can be moved.
     fn advance(&mut self, context: &mut Context<'_>, exchange: &mut Exchange) {
-        let Carriage {
-            client, upstream, ..
-        } = &mut self.carriage;
-        let client = &mut client.stream.0;
+        let Carriage { client, link, .. } = &mut self.carriage;
+        let (client, upstream) = (&mut client.stream.0, &mut link.stream);
         let ends = (&mut *client, &mut *upstream);
         self.to_program
             .poll(context, &mut exchange.up, (ends, Goodbye::Passed));
@@ -187,9 +188,7 @@ impl Course<'_> {
     /// True if an end that has said goodbye has reset the connection since: nothing is read from
     /// it any more, so the runtime has nothing to tell, and it is asked at each tick.
     fn is_reset_unheard(&mut self) -> bool {
-        let Carriage {
-            client, upstream, ..
-        } = &self.carriage;
+        let Carriage { client, link, .. } = &self.carriage;
         let now = client.thread.watches.coarse_micros();
         if self.asked_micros == Some(now) {
             return false;
@@ -199,7 +198,7 @@ impl Course<'_> {
         }
         match self.to_program.stage() {
             Stage::Ended => client.stream.is_broken(),
-            Stage::Open | Stage::SourceGone | Stage::TargetGone => upstream.is_broken(),
+            Stage::Open | Stage::SourceGone | Stage::TargetGone => link.stream.is_broken(),
         }
     }
 
