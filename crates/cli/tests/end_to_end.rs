@@ -4,6 +4,8 @@
 
 #[path = "end/clients.rs"]
 mod clients;
+#[path = "end/databases.rs"]
+mod databases;
 #[path = "end/deploys.rs"]
 mod deploys;
 #[path = "end/disk.rs"]
@@ -28,5 +30,7 @@ mod secrets;
 mod strategies;
 #[path = "end/tcp.rs"]
 mod tcp;
+#[path = "end/tenant.rs"]
+mod tenant;
 #[path = "end/upgrades.rs"]
 mod upgrades;

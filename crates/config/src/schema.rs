@@ -123,6 +123,11 @@ fn kind(kind: Kind) -> Map<String, Json> {
             "additionalProperties": section(of),
             "minProperties": 1,
         })),
+        Kind::Databases(of) => object(json!({
+            "type": "object",
+            "propertyNames": form(&crate::form::SERVICE_NAME),
+            "additionalProperties": section(of),
+        })),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{
     Affinity, AudienceValue, Balancing, Count, Metric, Network, OnFail, OnNoData, Port,
-    ProxyProtocol, ServiceName, Share,
+    ProxyProtocol, SearchPath, ServiceName, Share,
 };
 
 use crate::declare::{Section, StrategyName};
@@ -37,13 +37,14 @@ pub(crate) enum Value {
     Match(AudienceValue),
     ProxyProtocol(ProxyProtocol),
     Balancing(Balancing),
+    SearchPath(SearchPath),
     Command(Vec<Item<String>>),
     List(Vec<Item<Value>>),
     /// In the order of the text.
     Map(Vec<Pair>),
     Table(Table),
     Tables(Vec<Table>),
-    /// In the order of the text.
+    /// Services or databases, in the order of the text.
     Services(Vec<(ServiceName, Table)>),
 }
 
@@ -191,6 +192,7 @@ content! {
     Match => AudienceValue,
     ProxyProtocol => ProxyProtocol,
     Balancing => Balancing,
+    SearchPath => SearchPath,
 }
 
 content_by_reference! {

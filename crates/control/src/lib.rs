@@ -7,17 +7,22 @@
 mod account;
 pub mod api;
 mod clock;
+mod database;
 mod digest;
 mod files;
 mod handle;
 mod host;
 mod publisher;
+mod search_path;
 mod secret;
 mod shell;
 mod store;
 mod table;
 
 pub use clock::{Clock, rfc3339};
+pub use database::{
+    Again, DatabaseFailed, Databases, Expansion, Followed, Hear, MigrationFile, Site,
+};
 pub use handle::Handle;
 pub use host::Host;
 pub use publisher::Publisher;

@@ -10,7 +10,7 @@ use model::{
 use rollout::Order;
 
 use crate::batch::Batch;
-use crate::state::{Queued, Service, State};
+use crate::state::{Database, Queued, Service, State};
 use crate::{maintenance, pause, place, turn};
 
 /// The rollouts that a command began or concerns, or why it was refused.
@@ -274,6 +274,11 @@ fn run_deploy(state: &mut State, deploy: &Deploy, now: Time, batch: &mut Batch) 
     state.server.ports = deploy.ports;
     state.server.peers = deploy.peers.clone();
     state.server.access_log = deploy.access_log;
+    for (name, policy) in &deploy.databases {
+        let policy = policy.clone();
+        let known = state.server.databases.entry(name.clone());
+        known.insert_entry(Database { policy });
+    }
     let mut ids = BTreeMap::new();
     for name in &rolled {
         let id = state.server.next_rollout.max(1);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fleet::InstanceState;
 use model::{
-    Command, Epoch, InstanceId, Policy, Refusal, Release, ReleaseId, Revision, RolloutId,
-    ServiceName, Time,
+    Command, DatabaseName, DatabasePolicy, Epoch, InstanceId, Policy, Refusal, Release, ReleaseId,
+    Revision, RolloutId, ServiceName, Time,
 };
 use rollout::Plan;
 use traffic::{Cell, Table};
@@ -185,6 +185,13 @@ impl Engine {
     #[must_use]
     pub fn policy(&self, service: &ServiceName) -> Option<&Policy> {
         self.state.services.get(service).map(|s| &*s.policy)
+    }
+
+    /// How a database's migrations are run.
+    #[must_use]
+    pub fn database_policy(&self, database: &DatabaseName) -> Option<&DatabasePolicy> {
+        let known = self.state.server.databases.get(database);
+        known.map(|known| &known.policy)
     }
 
     /// The plan of a rollout that runs.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use fleet::{Fleet, FleetPolicy, Policies, Wanted};
 use model::{
-    AccessLog, Audience, Https, InstanceId, JobKind, Maintenance, Peers, Policy, Port, Release,
-    ReleaseId, Revision, RolloutId, RolloutKind, ServiceName, Share, Strategy, Time, WaitingOn,
+    AccessLog, Audience, DatabaseName, DatabasePolicy, Https, InstanceId, JobKind, Maintenance,
+    Peers, Policy, Port, Release, ReleaseId, Revision, RolloutId, RolloutKind, ServiceName, Share,
+    Strategy, Time, WaitingOn,
 };
 use rollout::{Comparison, Ended, JobState, Plan, ShadowTarget, Target};
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,16 @@ pub(crate) struct Server {
     #[serde(default)]
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) next_rollout: u64,
+    #[serde(default)]
+    pub(crate) databases: BTreeMap<DatabaseName, Database>,
     /// Rollouts whose end was decided and perhaps not yet accounted for.
     pub(crate) closing: Vec<Closing>,
+}
+
+/// A database that services name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Database {
+    pub(crate) policy: DatabasePolicy,
 }
 
 /// A rollout that has ended.

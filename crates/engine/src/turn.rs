@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use model::{Outcome, Port, ReleaseId, RolloutId, ServiceName, Share, Time};
-use rollout::{Ended, Peers, Plan};
+use model::{Outcome, Port, ReleaseId, RolloutId, RolloutKind, ServiceName, Share, Time};
+use rollout::{Ended, Peers, Plan, SchemaNeed};
 
 use crate::Effect;
 use crate::batch::Batch;
@@ -132,7 +132,18 @@ impl Service {
                 .max(drain(queued.to))
                 .unwrap_or_default(),
             lockstep: queued.partners.keys().cloned().collect(),
+            schema: self.schema_need(queued, from),
         }
+    }
+
+    /// What a deploy needs of its database. A rollback needs nothing: what its release needs is
+    /// there, or it was refused.
+    fn schema_need(&self, queued: &Queued, from: Option<ReleaseId>) -> Option<SchemaNeed> {
+        if queued.kind == RolloutKind::Rollback {
+            return None;
+        }
+        let of = |id| self.releases.get(&id).map(AsRef::as_ref);
+        SchemaNeed::between(from.and_then(of), of(queued.to)?)
     }
 
     /// Makes a release the one that the service is on.

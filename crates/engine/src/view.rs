@@ -139,6 +139,7 @@ fn held(waiting: &WaitingOn) -> Option<String> {
         | WaitingOn::Keep { .. }
         | WaitingOn::Job { .. }
         | WaitingOn::Services { .. }
+        | WaitingOn::Schema { .. }
         | WaitingOn::Journal { .. } => None,
     }
 }

@@ -74,6 +74,7 @@ fn service(service: &str, port: Port) -> DeployService {
             grace: Duration::from_secs(1),
         },
         user: None,
+        database: None,
         limits: Limits::default(),
     };
     DeployService {
@@ -107,6 +108,7 @@ impl World {
             ports: (20_000, 20_099),
             peers: Peers::default(),
             access_log: Default::default(),
+            databases: BTreeMap::new(),
             services: vec![
                 service("web", Port::Assigned),
                 service("worker", Port::None),

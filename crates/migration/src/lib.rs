@@ -23,5 +23,5 @@ mod swap;
 mod views;
 mod world;
 
-pub use file::{Choice, Migration, Placed, Text, read};
+pub use file::{Choice, Migration, Placed, Text, is_file_name, read};
 pub use planner::{Database, Open, abort, contract, plan};

@@ -1,13 +1,14 @@
 //! What a person can tell the engine, and why it may be refused.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessLog, Epoch, Https, InstanceId, Maintenance, Peers, Policy, Release, ReleaseId, RolloutId,
-    ServiceName,
+    AccessLog, DatabaseName, DatabasePolicy, Epoch, Https, InstanceId, Maintenance, Peers, Policy,
+    Release, ReleaseId, RolloutId, ServiceName,
 };
 
 /// The longest that requests of a service are held by a pause, however often it is asked for.
@@ -120,6 +121,9 @@ pub struct Deploy {
     /// The access log, if there is to be one.
     #[serde(default)]
     pub access_log: Option<AccessLog>,
+    /// The databases and how their migrations are run.
+    #[serde(default)]
+    pub databases: BTreeMap<DatabaseName, DatabasePolicy>,
     /// The services in the file's order.
     pub services: Vec<DeployService>,
     /// Services that are gone from the file and are to be stopped and forgotten.

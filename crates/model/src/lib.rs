@@ -6,6 +6,7 @@
 mod access_log;
 mod argv;
 mod command;
+mod database;
 pub mod diagnostic;
 mod https;
 mod id;
@@ -24,6 +25,9 @@ mod waiting;
 pub use access_log::{AccessLog, QueryShown};
 pub use argv::{VariableError, variables};
 pub use command::{Command, Deploy, DeployService, PAUSE_MAX, Refusal};
+pub use database::{
+    Database, DatabaseName, DatabasePolicy, ReleaseDatabase, SchemaVersion, SearchPath,
+};
 pub use https::{CertificateFiles, Https, HttpsPolicy};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
 pub use limits::{EndpointLimits, Queue};
@@ -36,8 +40,8 @@ pub use policy::{
     Step, Strategy, TcpEntrance,
 };
 pub use receipt::{
-    Balance, ByRelease, InstanceTimes, Latency, LatencyWindows, Lost, PausedRequests, Receipt,
-    RejectedRequests, Waited,
+    Balance, BlockedQueries, ByRelease, InstanceTimes, Latency, LatencyWindows, LockWaits, Lost,
+    PausedRequests, Receipt, RejectedRequests, SchemaAccount, Waited,
 };
 pub use release::{
     Argv, Digest, DigestError, Health, Limits, Port, Probe, Release, ReleaseSpec, Secret, Stop,
@@ -56,6 +60,9 @@ pub struct Project {
     pub server: ServerConfig,
     /// Every service, by name.
     pub services: std::collections::BTreeMap<ServiceName, Service>,
+    /// Every database, by name.
+    #[serde(default)]
+    pub databases: std::collections::BTreeMap<DatabaseName, Database>,
 }
 
 /// Addresses and limits of the server as a whole.
@@ -110,10 +117,14 @@ pub struct ReleaseTemplate {
     pub user: Option<String>,
     /// Resource limits.
     pub limits: Limits,
+    /// The database that it works with.
+    #[serde(default)]
+    pub database: Option<DatabaseName>,
 }
 
 impl ReleaseTemplate {
-    /// Completes the template with the stored artefact and the secrets' versions.
+    /// Completes the template with the stored artefact, the secrets' versions and what it needs
+    /// of its database.
     ///
     /// `versions` must name every secret of the template; others are ignored.
     #[must_use]
@@ -121,6 +132,7 @@ impl ReleaseTemplate {
         &self,
         artifact: Digest,
         versions: &std::collections::BTreeMap<String, u32>,
+        database: Option<ReleaseDatabase>,
     ) -> ReleaseSpec {
         let secrets = self.secrets.iter().filter_map(|name| {
             let version = *versions.get(name)?;
@@ -137,6 +149,7 @@ impl ReleaseTemplate {
             stop: self.stop.clone(),
             user: self.user.clone(),
             limits: self.limits.clone(),
+            database,
         }
     }
 }

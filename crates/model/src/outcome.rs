@@ -46,6 +46,8 @@ impl fmt::Display for Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
+    /// Bring the database to the version that the new release needs, before everything else.
+    Expand,
     /// Before the first new instance.
     Before,
     /// Against the new set of blue/green, before the switch.
@@ -57,6 +59,7 @@ pub enum JobKind {
 impl fmt::Display for JobKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Expand => "expand",
             Self::Before => "before",
             Self::Smoke => "smoke",
             Self::After => "after",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, RolloutId, ServiceName};
+use crate::{DatabaseName, Outcome, RolloutId, ServiceName};
 
 /// The account of one rollout; its JSON form is stable (`"v": 1`).
 ///
@@ -75,6 +75,54 @@ pub struct Receipt {
     pub waited: Vec<Waited>,
     /// Every instance it started or stopped.
     pub instances: Vec<InstanceTimes>,
+    /// What was done to its database; `None`: nothing was needed.
+    #[serde(default)]
+    pub schema: Option<SchemaAccount>,
+}
+
+/// What was done to bring a database to the version that a release needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaAccount {
+    /// Which database.
+    pub database: DatabaseName,
+    /// The migration that makes the version; `None`: there is none.
+    pub version: Option<String>,
+    /// The migrations that were published for it, in order; empty: they were before.
+    pub migrations: Vec<String>,
+    /// The first statements that were sent, each cut short where it is long.
+    pub statements: Vec<String>,
+    /// All statements that were sent, batches of a backfill not counted.
+    pub statements_total: u64,
+    /// Rows that were filled in.
+    pub rows: u64,
+    /// Waits for locks of others.
+    pub locks: LockWaits,
+    /// Queries of others that were seen waiting for a lock of ours; `None`: not looked at.
+    pub blocked: Option<BlockedQueries>,
+    /// From its begin to its end, in milliseconds.
+    pub ms: u64,
+}
+
+/// Waits for locks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockWaits {
+    /// Steps that had to wait.
+    pub waits: u64,
+    /// The longest wait of a step, all its tries together, in milliseconds.
+    pub longest_ms: u64,
+    /// All waits together, in milliseconds.
+    pub total_ms: u64,
+    /// The longest that a step held its locks, in milliseconds.
+    pub held_longest_ms: u64,
+}
+
+/// Queries that waited for a lock of a migration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedQueries {
+    /// So many were seen.
+    pub queries: u64,
+    /// The longest that one of them was seen to wait, in milliseconds.
+    pub longest_ms: u64,
 }
 
 /// How the requests of a receipt add up: `requests + open_at_begin` is the sum of the releases'

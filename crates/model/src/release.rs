@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ReleaseId;
+use crate::{ReleaseDatabase, ReleaseId};
 
 /// A SHA-256 digest, printed as 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -167,6 +167,9 @@ pub struct ReleaseSpec {
     pub user: Option<String>,
     /// Resource limits.
     pub limits: Limits,
+    /// The database that it works with.
+    #[serde(default)]
+    pub database: Option<ReleaseDatabase>,
 }
 
 /// A release under its number.

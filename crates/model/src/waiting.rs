@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InstanceId, JobKind, ReleaseId, Revision, ServiceName};
+use crate::{DatabaseName, InstanceId, JobKind, ReleaseId, Revision, ServiceName};
 
 /// One thing that a rollout waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,13 @@ pub enum WaitingOn {
         /// Which.
         job: JobKind,
     },
+    /// A database to reach the version that the new release needs.
+    Schema {
+        /// Which database.
+        database: DatabaseName,
+        /// The migration that makes the version.
+        version: String,
+    },
     /// A person to resume it.
     Held {
         /// Why it was frozen.
@@ -146,6 +153,9 @@ impl fmt::Display for WaitingOn {
                 write!(f, "old release kept warm for {} more", Left(*left_ms))
             }
             Self::Job { job } => write!(f, "job `{job}` to end"),
+            Self::Schema { database, version } => {
+                write!(f, "database `{database}` to reach `{version}`")
+            }
             Self::Held { reason } => write!(f, "held: {reason}"),
             Self::Services { services } => {
                 f.write_str("services ")?;

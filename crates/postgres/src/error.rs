@@ -205,6 +205,35 @@ impl DatabaseError {
         }
     }
 
+    /// Whether the same may succeed a moment later without anybody changing anything: others were
+    /// in the way, the connection was lost, or nobody answered.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Busy { .. } | Self::ConnectTimeout { .. } | Self::Stopped => true,
+            Self::NotTakenBack { source, .. } => source.may_pass(),
+            Self::Connect { source, .. } | Self::Sql { source, .. } => match source.code() {
+                None => true,
+                // A lost connection, too many of them, a server that starts or ends.
+                Some(_) => self.is_contention() || self.of_class(&["08", "53", "57"]),
+            },
+            Self::Url { .. }
+            | Self::Certificates { .. }
+            | Self::NoSchema { .. }
+            | Self::TooOld { .. }
+            | Self::Unreadable { .. }
+            | Self::TooNew { .. }
+            | Self::Privileges { .. }
+            | Self::Asks { .. }
+            | Self::Patience { .. }
+            | Self::NeverDone { .. }
+            | Self::RowsRefuse { .. }
+            | Self::TakenBack { .. }
+            | Self::Refused { .. }
+            | Self::History { .. } => false,
+        }
+    }
+
     fn of_class(&self, classes: &[&str]) -> bool {
         let state = self.sql_state().map(SqlState::code);
         state.is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))

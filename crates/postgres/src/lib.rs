@@ -23,7 +23,7 @@ pub use change::plan;
 pub use connection::Connection;
 pub use error::DatabaseError;
 pub use event::{Blocker, Event, Observer, Progress};
-pub use run::Runner;
+pub use run::{BlockedSession, Runner, blocked};
 pub use settings::{Consent, Settings, Wish};
 pub use state::{Change, Entry, Kind, Phase, history};
 pub use url::{Encryption, Url};

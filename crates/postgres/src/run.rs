@@ -3,11 +3,14 @@
 //! Each can be stopped or killed anywhere and run again: what was done stands in the database.
 
 mod amend;
+mod blocked;
 mod end;
 mod expand;
 mod preflight;
 mod step;
 mod wait;
+
+pub use blocked::{BlockedSession, blocked};
 
 use std::time::Instant;
 
@@ -93,9 +96,26 @@ impl Runner {
         })
     }
 
+    /// The server's process for the session that changes the schema.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.connection.pid()
+    }
+
     /// The runner's session, for reading the schema that a plan is made for.
     pub fn client(&mut self) -> &mut Client {
         &mut self.connection.client
+    }
+
+    /// Where a connection with this URL looks by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is lost.
+    pub async fn own_search_path(&self) -> Result<String, DatabaseError> {
+        let sql = "SELECT reset_val FROM pg_settings WHERE name = 'search_path'";
+        let row = self.connection.client.query_one(sql, &[]).await;
+        Ok(row.doing("read the search_path")?.get(0))
     }
 
     /// Every change that the database remembers, oldest first.

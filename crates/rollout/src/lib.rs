@@ -26,5 +26,5 @@ pub use state::{State, begin};
 pub use step::step;
 pub use types::{
     Capabilities, Comparison, Counts, Decision, Ended, JobState, Observation, Order, Peers, Plan,
-    Refused, ShadowTarget, Target,
+    Refused, SchemaNeed, ShadowTarget, Target,
 };

@@ -10,7 +10,7 @@ use model::{Argv, JobKind, RolloutKind, WaitingOn};
 
 use crate::state::State;
 use crate::view::{Turn, View};
-use crate::{JobState, Plan};
+use crate::{JobState, Plan, SchemaNeed};
 
 /// How far a job of this rollout is.
 pub(crate) enum Job {
@@ -22,7 +22,7 @@ pub(crate) enum Job {
     Waits(Turn),
 }
 
-/// Asks for a job and looks how far it is. A rollback has no jobs.
+/// Asks for a command to be run and looks how far it is. A rollback has no jobs.
 pub(crate) fn job(
     view: &View<'_>,
     state: &mut State,
@@ -45,6 +45,27 @@ pub(crate) fn job(
         Some(JobState::Running) | None => {
             Job::Waits(Turn::Waits(vec![WaitingOn::Job { job: kind }]))
         }
+    }
+}
+
+/// Asks for the database to be as the new release needs it, and looks how far it is.
+pub(crate) fn expand(view: &View<'_>, state: &mut State) -> Job {
+    let Some(SchemaNeed { database, version }) = &view.plan.schema else {
+        return Job::Done;
+    };
+    if state.target.jobs.insert(JobKind::Expand) {
+        let note = format!("database `{database}` is brought to `{version}`");
+        return Job::Waits(Turn::Changed(note));
+    }
+    match view.seen.jobs.get(&JobKind::Expand) {
+        Some(JobState::Passed) => Job::Done,
+        Some(JobState::Failed(how)) => Job::Failed(format!(
+            "database `{database}` was not brought to `{version}`: {how}"
+        )),
+        Some(JobState::Running) | None => Job::Waits(Turn::Waits(vec![WaitingOn::Schema {
+            database: database.clone(),
+            version: version.clone(),
+        }])),
     }
 }
 

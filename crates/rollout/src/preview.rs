@@ -40,6 +40,10 @@ pub fn preview(plan: &Plan) -> Preview {
     };
     let policy = &plan.policy;
     let old = sketch.old;
+    if let Some(need) = &plan.schema {
+        let what = format!("bring database `{}` to `{}`", need.database, need.version);
+        sketch.stage(what, old);
+    }
     sketch.job(JobKind::Before, policy.before.as_ref(), old);
     match (choose(plan), &policy.strategy) {
         (

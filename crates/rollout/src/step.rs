@@ -210,6 +210,7 @@ fn patience(plan: &Plan, waits: &[WaitingOn]) -> Option<Duration> {
         | WaitingOn::Verdict { .. }
         | WaitingOn::Keep { .. }
         | WaitingOn::Job { .. }
+        | WaitingOn::Schema { .. }
         | WaitingOn::Held { .. }
         | WaitingOn::Services { .. }
         | WaitingOn::Journal { .. } => None,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Audience, InstanceId, JobKind, Outcome, ReleaseId, Revision, RolloutId, RolloutKind,
-    RolloutPolicy, ServiceName, Shadow, ShadowKey, Share, Time, WaitingOn,
+    Audience, DatabaseName, InstanceId, JobKind, Outcome, Release, ReleaseId, Revision, RolloutId,
+    RolloutKind, RolloutPolicy, ServiceName, Shadow, ShadowKey, Share, Time, WaitingOn,
 };
 use serde::{Deserialize, Serialize};
 use verdict::{Figures, Sample};
@@ -50,6 +50,34 @@ pub struct Plan {
     pub drain: Duration,
     /// The other services of a lockstep deploy.
     pub lockstep: BTreeSet<ServiceName>,
+    /// What must be true of the database before anything is started; `None`: nothing that is not
+    /// known to be.
+    #[serde(default)]
+    pub schema: Option<SchemaNeed>,
+}
+
+/// The version of a database's schema that a release needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaNeed {
+    /// Which database.
+    pub database: DatabaseName,
+    /// The migration that makes the version.
+    pub version: String,
+}
+
+impl SchemaNeed {
+    /// What a release needs of its database; nothing where the release before it needed the same.
+    #[must_use]
+    pub fn between(from: Option<&Release>, to: &Release) -> Option<Self> {
+        let needed = to.spec.database.as_ref()?;
+        if from.and_then(|from| from.spec.database.as_ref()) == Some(needed) {
+            return None;
+        }
+        Some(Self {
+            database: needed.name.clone(),
+            version: needed.version.as_ref()?.migration.clone(),
+        })
+    }
 }
 
 /// Instances of one release, as counts.

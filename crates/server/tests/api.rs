@@ -58,6 +58,7 @@ fn request(world: &World, client: &Client) -> DeployRequest {
     DeployRequest {
         project: world.project(&[("web", service("one"))]),
         artifacts: [(web(), upload(client))].into(),
+        migrations: std::collections::BTreeMap::new(),
         label: Some("abc123".to_owned()),
         force: false,
         supersede: false,

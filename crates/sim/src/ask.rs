@@ -1,5 +1,6 @@
 //! What people say, and how they deal with what waits for them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -98,6 +99,7 @@ impl World<'_> {
             ports: (20_000, 20_039),
             peers: Peers::default(),
             access_log: None,
+            databases: BTreeMap::new(),
             services,
             prune: Vec::new(),
             supersede: ask.supersede,
@@ -192,6 +194,7 @@ impl World<'_> {
                     | WaitingOn::Keep { .. }
                     | WaitingOn::Job { .. }
                     | WaitingOn::Services { .. }
+                    | WaitingOn::Schema { .. }
                     | WaitingOn::Journal { .. } => {}
                 }
             }

@@ -250,6 +250,7 @@ pub(crate) fn release(setup: &ServiceSetup, id: ReleaseId, flavour: u64) -> Rele
             drain: setup.drain,
             stop: setup.stop.clone(),
             user: None,
+            database: None,
             limits: Limits::default(),
         },
     }

@@ -1,10 +1,10 @@
 //! `gapless deploy` and `gapless plan`: sends the whole file, and the artefacts that are new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use control::api::{DeployRequest, Deployed, Planned};
-use model::{Digest, Project, RolloutId, ServiceName};
+use model::{DatabaseName, Digest, Project, RolloutId, ServiceName};
 use runtime::artifact::{self, ArtifactBounds, ArtifactError};
 
 use crate::api::Api;
@@ -98,14 +98,20 @@ fn prepare(
         let Some(service) = project.services.get(&name) else {
             continue;
         };
-        artifacts.insert(
-            name.clone(),
-            store(&api, &name, &folder.join(&service.artifact), output)?,
-        );
+        let path = folder.join(&service.artifact);
+        let what = What {
+            name: name.as_str(),
+            word: "artefact",
+            key: format!("service.{name}.artifact"),
+        };
+        let digest = store(&api, &what, &path, output)?;
+        artifacts.insert(name.clone(), digest);
     }
+    let migrations = migrations(&api, (&project, &artifacts), &folder, output)?;
     let request = DeployRequest {
         project,
         artifacts,
+        migrations,
         label: None,
         force: false,
         supersede: false,
@@ -132,16 +138,61 @@ fn chosen(project: &Project, names: &[Name]) -> Result<Vec<ServiceName>, Trouble
     Ok(names.iter().map(|name| name.0.clone()).collect())
 }
 
-/// Sends an artefact unless the server has it.
-fn store(api: &Api, service: &ServiceName, path: &Path, output: Output) -> Result<Digest, Trouble> {
-    let failed = |error: ArtifactError| {
-        Trouble::new(Exit::Usage, format!("the artefact of `{service}`, {}, cannot be used", path.display()))
-            .cause(control::chain(&error))
-            .hint(format!("nothing was changed; see `artifact` with `gapless config explain service.{service}.artifact`"))
-    };
+/// Sends the migrations of the databases that the services name.
+fn migrations(
+    api: &Api,
+    (project, artifacts): (&Project, &BTreeMap<ServiceName, Digest>),
+    folder: &Path,
+    output: Output,
+) -> Result<BTreeMap<DatabaseName, Digest>, Trouble> {
+    let chosen = artifacts.keys().filter_map(|name| {
+        let service = project.services.get(name)?;
+        service.template.database.as_ref()
+    });
+    let named: BTreeSet<&DatabaseName> = chosen.collect();
+    let mut sent = BTreeMap::new();
+    for name in named {
+        let Some(database) = project.databases.get(name) else {
+            continue;
+        };
+        let path = folder.join(&database.migrations);
+        let what = What {
+            name: name.as_str(),
+            word: "directory of migrations",
+            key: format!("database.{name}.migrations"),
+        };
+        if !path.is_dir() {
+            return Err(what.unusable(&path).cause("it is no directory"));
+        }
+        sent.insert(name.clone(), store(api, &what, &path, output)?);
+    }
+    Ok(sent)
+}
+
+/// What is sent along.
+struct What<'a> {
+    name: &'a str,
+    word: &'static str,
+    /// Where the file names it.
+    key: String,
+}
+
+impl What<'_> {
+    fn unusable(&self, path: &Path) -> Trouble {
+        let Self { name, word, key } = self;
+        let what = format!("the {word} of `{name}`, {}, cannot be used", path.display());
+        Trouble::new(Exit::Usage, what).hint(format!(
+            "nothing was changed; see it with `gapless config explain {key}`"
+        ))
+    }
+}
+
+/// Sends a file or directory unless the server has it.
+fn store(api: &Api, what: &What<'_>, path: &Path, output: Output) -> Result<Digest, Trouble> {
+    let failed = |error: ArtifactError| what.unusable(path).cause(control::chain(&error));
     let digest = artifact::digest(path, ArtifactBounds::default()).map_err(failed)?;
     if !api.has_artifact(&digest)? {
-        output.note(format!("{service}: sending {}", path.display()));
+        output.note(format!("{}: sending {}", what.name, path.display()));
         api.send_artifact(path, &digest)?;
     }
     Ok(digest)

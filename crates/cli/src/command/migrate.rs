@@ -1,6 +1,6 @@
 //! `gapless migrate`: a database's schema, changed beside running programs.
 
-mod files;
+pub(crate) mod files;
 mod lint;
 mod show;
 
@@ -17,7 +17,7 @@ use crate::args::{
 };
 use crate::exit::{Exit, Trouble};
 use crate::output::Output;
-use files::{File, Files};
+use files::{File, Files, Order};
 
 /// Carries out one of the subcommands.
 pub(crate) fn run(args: &Migrate, output: Output) -> Result<Exit, Trouble> {
@@ -47,7 +47,7 @@ async fn plan(args: &MigrateFiles, output: Output) -> Result<Exit, Trouble> {
     let entries = postgres::history(connection.client())
         .await
         .map_err(trouble)?;
-    let pending = Files::read(&args.migrations)?.pending(&entries, args)?;
+    let pending = Files::read(&args.migrations)?.pending(&entries, args.order())?;
     let Some(file) = pending.first() else {
         output.note("nothing is pending");
         return Ok(Exit::Done);
@@ -71,7 +71,7 @@ async fn plan(args: &MigrateFiles, output: Output) -> Result<Exit, Trouble> {
 async fn expand(args: &MigrateExpand, output: Output) -> Result<Exit, Trouble> {
     let mut runner = open(&args.files.database, (args.settings(), output)).await?;
     let entries = runner.history().await.map_err(trouble)?;
-    let mut files = Files::read(&args.files.migrations)?.pending(&entries, &args.files)?;
+    let mut files = Files::read(&args.files.migrations)?.pending(&entries, args.files.order())?;
     if let Some(name) = &args.name {
         let last = files.iter().position(|file| file.migration.name == *name);
         let last = last.ok_or_else(|| {
@@ -163,7 +163,7 @@ async fn status(args: &MigrateFiles, output: Output) -> Result<Exit, Trouble> {
         .await
         .map_err(trouble)?;
     let open = open_entries(&entries, &args.database.schema);
-    let pending = Files::read(&args.migrations)?.pending(&entries, args)?;
+    let pending = Files::read(&args.migrations)?.pending(&entries, args.order())?;
     let pending: Vec<&str> = pending
         .iter()
         .map(|file| file.migration.name.as_str())
@@ -287,6 +287,16 @@ fn is_due(event: &Event, shown: &Mutex<Option<Instant>>) -> bool {
         *shown = Some(Instant::now());
     }
     due
+}
+
+impl MigrateFiles {
+    fn order(&self) -> (&str, Order) {
+        let order = match self.out_of_order {
+            true => Order::Any,
+            false => Order::OfNames,
+        };
+        (&self.database.schema, order)
+    }
 }
 
 impl MigrateExpand {

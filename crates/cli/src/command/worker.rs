@@ -1,6 +1,7 @@
 //! The hidden `worker`: proxy, control and admin API in one process that may be killed at any moment.
 
 mod change;
+mod database;
 mod leave;
 mod succession;
 
@@ -185,6 +186,7 @@ fn parts(own: &Own<'_>) -> Result<Parts, Trouble> {
         state: own.state.to_owned(),
         server_state: driver.server_state(),
         driver: Arc::new(driver),
+        databases: Arc::new(database::Postgres),
         host: Box::new(Arc::clone(own.client)),
         publisher: Box::new(Publishing(Arc::clone(own.proxy))),
         ledger: own.ledger.clone(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use model::{Balance, ByRelease, Latency, Receipt};
+use model::{Balance, ByRelease, Latency, Receipt, SchemaAccount};
 
 /// The whole account, the verdict first.
 pub(crate) fn text(receipt: &Receipt) -> String {
@@ -12,8 +12,41 @@ pub(crate) fn text(receipt: &Receipt) -> String {
     } else {
         traffic(receipt, &mut out);
     }
+    if let Some(done) = &receipt.schema {
+        schema(done, &mut out);
+    }
     times(receipt, &mut out);
     out
+}
+
+/// What was done to the database.
+fn schema(done: &SchemaAccount, out: &mut String) {
+    let version = done.version.as_deref().unwrap_or("no version");
+    let published = match done.migrations.is_empty() {
+        true => "nothing was published".to_owned(),
+        false => format!("published {}", done.migrations.join(", ")),
+    };
+    let _ = write!(
+        out,
+        "\n  database {} for {version}: {published} in {:.1} s: {} statements, {} rows filled in",
+        done.database,
+        done.ms as f64 / 1e3,
+        done.statements_total,
+        done.rows
+    );
+    let locks = &done.locks;
+    let blocked = match &done.blocked {
+        Some(seen) => format!(
+            "{} queries blocked, {} ms at most",
+            seen.queries, seen.longest_ms
+        ),
+        None => "blocked queries not measured".to_owned(),
+    };
+    let _ = write!(
+        out,
+        "\n    waited for locks {} times, {} ms in all, {} ms at most; held them {} ms at most; {blocked}",
+        locks.waits, locks.total_ms, locks.longest_ms, locks.held_longest_ms
+    );
 }
 
 /// Whether the service has no port: the proxy never had it, so nothing of it could be lost.

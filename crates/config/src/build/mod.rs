@@ -4,6 +4,7 @@
 //! when nothing it needs is missing; what is built while mistakes were found is thrown away.
 
 mod command;
+mod database;
 mod endpoint_limits;
 mod health;
 mod https;
@@ -34,10 +35,12 @@ pub(crate) fn project(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Proj
     port::check(server_table, services, mistakes);
     https::check(server_table, services, mistakes);
     tcp::check(server_table, services, mistakes);
+    database::check(table, services, mistakes);
+    let databases = database::build(table);
     let urls = urls(services);
     let mut built = BTreeMap::new();
     for (name, table) in services {
-        if let Some(service) = service::build(table, &urls, mistakes) {
+        if let Some(service) = service::build(table, (&urls, &databases), mistakes) {
             built.insert(name.clone(), service);
         }
     }
@@ -47,6 +50,7 @@ pub(crate) fn project(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Proj
         name: name?.as_str().to_owned(),
         server,
         services: built,
+        databases,
     })
 }
 

@@ -8,6 +8,7 @@ use model::{
 };
 
 use super::command::{Env, Given, argv};
+use super::database::Databases;
 use super::{endpoint_limits, health, https, number, rollout, tcp};
 use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::{Item, Pair, Table, Value};
@@ -17,14 +18,16 @@ const RESERVED: [&str; 2] = ["PORT", "DATA"];
 
 /// Checks and builds one service; `None` only after a mistake.
 ///
-/// `urls` are the variables that hold the services' addresses.
+/// `urls` are the variables that hold the services' addresses. A service that names a database
+/// gets the secret with its URL.
 pub(super) fn build(
     table: &Table,
-    urls: &BTreeSet<String>,
+    (urls, databases): (&BTreeSet<String>, &Databases),
     mistakes: &mut Mistakes<'_>,
 ) -> Option<Service> {
-    let secrets = secrets(table);
-    let variables = env(table, &secrets, mistakes);
+    let mut secrets = secrets(table);
+    secrets.extend(database_url(table, databases));
+    let variables = env(table, mistakes);
     let env = Env {
         secrets: &secrets,
         variables: &variables,
@@ -70,6 +73,7 @@ fn template(table: &Table, env: &Env<'_>, mistakes: &mut Mistakes<'_>) -> Option
         stop: stop(table.value("stop")),
         user: table.get("user"),
         limits: limits(table.value("limits")),
+        database: table.get::<ServiceName>("database").map(Into::into),
     })
 }
 
@@ -106,15 +110,20 @@ fn after(table: &Table) -> Vec<ServiceName> {
     names.collect()
 }
 
+/// The secret that holds the URL of the service's database.
+fn database_url(table: &Table, databases: &Databases) -> Option<String> {
+    let name: ServiceName = table.get("database")?;
+    databases
+        .get(&name.into())
+        .map(|database| database.url.clone())
+}
+
 fn secrets(table: &Table) -> BTreeSet<String> {
     texts(table, "secrets").into_iter().collect()
 }
 
-fn env(
-    table: &Table,
-    secrets: &BTreeSet<String>,
-    mistakes: &mut Mistakes<'_>,
-) -> BTreeMap<String, String> {
+fn env(table: &Table, mistakes: &mut Mistakes<'_>) -> BTreeMap<String, String> {
+    let secrets = secrets(table);
     let pairs = table.get::<&[Pair]>("env").unwrap_or_default();
     for pair in pairs {
         refuse_reserved(&pair.key, &pair.key_span, mistakes);

@@ -1,5 +1,6 @@
 //! What a configuration may hold: one table per section, the only place that names its keys.
 
+mod database;
 mod endpoint_limits;
 mod https;
 mod project;
@@ -182,8 +183,10 @@ pub(crate) enum Kind {
     Table(&'static Section),
     /// A list of tables.
     Tables(&'static Section),
-    /// Tables by a name of the user's.
+    /// Services by their names, at least one.
     Services(&'static Section),
+    /// Databases by their names.
+    Databases(&'static Section),
 }
 
 /// A strategy without its knobs.
@@ -214,6 +217,8 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("access_log", &project::ACCESS_LOG),
     ("tls", &https::TLS),
     ("a certificate", &https::CERTIFICATE),
+    ("[database.NAME]", &database::DATABASE),
+    ("contract", &database::CONTRACT),
     ("[service.NAME]", &SERVICE),
     ("health", &service::HEALTH),
     ("stop", &service::STOP),

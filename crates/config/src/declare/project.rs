@@ -1,5 +1,6 @@
 //! The top of the file and `[server]`.
 
+use super::database::DATABASE;
 use super::https::TLS;
 use super::{Field, Kind, SERVICE, Section};
 use crate::form::{ADDRESS, NETWORK, PORTS, SERVICE_NAME, SHARE, SIZE};
@@ -23,6 +24,12 @@ pub(crate) const PROJECT: Section = Section {
             "The programs of the project, by name.",
         )
         .required("{ web = { … } }"),
+        Field::new(
+            "database",
+            Kind::Databases(&DATABASE),
+            "The databases that services name, by name.",
+        )
+        .optional("none"),
     ],
     one_of: &[],
 };

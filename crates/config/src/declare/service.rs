@@ -102,6 +102,13 @@ pub(crate) const SERVICE: Section = Section {
              `gapless secret set` sets their values.",
         )
         .default("[]"),
+        Field::new(
+            "database",
+            Kind::Text(&SERVICE_NAME),
+            "Database that it works with: its migrations come before each release that needs \
+             them, and its instances see the version that they were made for.",
+        )
+        .optional("none that is migrated with its releases"),
         Field::new("user", Kind::Text(&TEXT), "User that the program runs as.")
             .optional("the server's own"),
         Field::new(

@@ -1,6 +1,6 @@
 //! Words from a closed list.
 
-use model::{Affinity, Metric, OnFail, OnNoData, ProxyProtocol};
+use model::{Affinity, Metric, OnFail, OnNoData, ProxyProtocol, SearchPath};
 
 use super::{Form, Parsed, name::header_name};
 use crate::declare::StrategyName;
@@ -65,6 +65,15 @@ pub(crate) const SIGNAL: Form = Form::choices(
         ("SIGUSR2", Value::Signal(12)),
         ("SIGWINCH", Value::Signal(28)),
         ("SIGKILL", Value::Signal(9)),
+    ],
+);
+
+/// How connections find the version of a schema.
+pub(crate) const SEARCH_PATH: Form = Form::choices(
+    "\"url\" or \"pgoptions\"",
+    &[
+        ("url", Value::SearchPath(SearchPath::Url)),
+        ("pgoptions", Value::SearchPath(SearchPath::Pgoptions)),
     ],
 );
 

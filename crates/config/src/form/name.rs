@@ -48,6 +48,36 @@ pub(crate) const SECRET_NAME: Form = Form::new(
     },
 );
 
+/// A secret where a value could stand, too.
+pub(crate) const SECRET_REFERENCE: Form = Form::new(
+    "\"secret:NAME\" with the name of a secret",
+    "^secret:[A-Za-z_][A-Za-z0-9_]*$",
+    |text| match text.strip_prefix("secret:") {
+        Some(name) => variable_name(name),
+        // What is written here instead may be the value itself: it is not repeated.
+        None if variable_name(text).is_ok() => Err(write(format_args!("secret:{text}"))),
+        None => Err(Some(
+            "the file holds no secrets: `gapless secret set NAME` does".to_owned(),
+        )),
+    },
+);
+
+/// The name of a schema; what a version's name adds must fit, too.
+pub(crate) const SCHEMA_NAME: Form = Form::new(
+    "the name of a schema: at most 30 of a-z, 0-9 and _, not beginning with a digit",
+    "^[a-z_][a-z0-9_]{0,29}$",
+    |text| {
+        let inner = text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let begins = text.starts_with(|c: char| !c.is_ascii_digit());
+        match inner && begins && text.len() <= 30 {
+            true => Ok(Value::Text(text.to_owned())),
+            false => Err(None),
+        }
+    },
+);
+
 /// The name of a header.
 pub(crate) const HEADER_NAME: Form = Form::new(
     "the name of a header, such as \"X-Staff\"",

@@ -15,6 +15,7 @@ use crate::declare::{Field, HEADERS, Kind, Presence, Section};
 use crate::diagnostic::{Mistake, Mistakes, Span, nearest};
 use crate::value::{Entry, Table, Value};
 use number::{count, number, port, whole};
+use tables::{DATABASES, SERVICES};
 use wording::{expected, hint_for, join, quoted, shown, within};
 
 type Written<'t> = &'t Spanned<DeValue<'t>>;
@@ -210,7 +211,8 @@ impl<'r, 'a> Reader<'r, 'a> {
             Kind::Command => return self.command(written, key),
             Kind::Table(section) => return self.nested(section, written, key),
             Kind::Tables(section) => return self.tables(section, written, key),
-            Kind::Services(section) => return self.services(section, written, key),
+            Kind::Services(section) => return self.named((section, &SERVICES), written, key),
+            Kind::Databases(section) => return self.named((section, &DATABASES), written, key),
         };
         if read.is_none() {
             self.refuse(kind, written, key);

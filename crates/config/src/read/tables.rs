@@ -1,4 +1,4 @@
-//! Tables within tables: one, a list of them, or the services by their names.
+//! Tables within tables: one, a list of them, or services and databases by their names.
 
 use model::ServiceName;
 use toml::Spanned;
@@ -10,8 +10,25 @@ use crate::diagnostic::Mistake;
 use crate::form::SERVICE_NAME;
 use crate::value::Value;
 
-/// The most services of a project.
-const SERVICES_MAX: usize = 200;
+/// Tables by names of the user's.
+pub(super) struct Named {
+    kind: fn(&'static Section) -> Kind,
+    one: &'static str,
+    /// At least and at most so many.
+    count: (usize, usize),
+}
+
+pub(super) const SERVICES: Named = Named {
+    kind: Kind::Services,
+    one: "service",
+    count: (1, 200),
+};
+
+pub(super) const DATABASES: Named = Named {
+    kind: Kind::Databases,
+    one: "database",
+    count: (0, 20),
+};
 
 impl Reader<'_, '_> {
     pub(super) fn nested(
@@ -50,49 +67,54 @@ impl Reader<'_, '_> {
         (tables.len() == elements.len()).then_some(Value::Tables(tables))
     }
 
-    pub(super) fn services(
+    pub(super) fn named(
         &mut self,
-        section: &'static Section,
+        (section, named): (&'static Section, &Named),
         written: Written<'_>,
         key: &Key<'_>,
     ) -> Option<Value> {
         let Some(table) = written.get_ref().as_table() else {
-            self.refuse(Kind::Services(section), written, key);
+            self.refuse((named.kind)(section), written, key);
             return None;
         };
-        if table.len() > SERVICES_MAX {
-            let message = format!("the file has {} services", table.len());
+        let Named {
+            one,
+            count: (least, most),
+            ..
+        } = *named;
+        if table.len() > most {
+            let message = format!("the file has {} {one}s", table.len());
             let mistake = Mistake::new(key.span.clone(), message);
             self.mistakes
-                .add(mistake.expected(format!("at most {SERVICES_MAX}")));
+                .add(mistake.expected(format!("at most {most}")));
             return None;
         }
-        let mut services = Vec::with_capacity(table.len());
+        let mut tables = Vec::with_capacity(table.len());
         for (name, value) in table.iter() {
-            let service = Key {
+            let own = Key {
                 name: name.get_ref(),
                 path: join(&key.path, name.get_ref()),
                 span: name.span(),
             };
-            let read = self.nested(section, value, &service);
+            let read = self.nested(section, value, &own);
             match (ServiceName::try_new(name.get_ref()), read) {
-                (Ok(name), Some(Value::Table(table))) => services.push((name, table)),
+                (Ok(name), Some(Value::Table(table))) => tables.push((name, table)),
                 (Ok(_), _) => {}
-                (Err(_), _) => self.refuse_name(name),
+                (Err(_), _) => self.refuse_name(one, name),
             }
         }
-        services.sort_by_key(|(_, table)| table.span.start);
-        if table.is_empty() {
-            let mistake = Mistake::missing(written.span(), "the file has no service");
+        tables.sort_by_key(|(_, table)| table.span.start);
+        if table.len() < least {
+            let mistake = Mistake::missing(written.span(), format!("the file has no {one}"));
             self.mistakes
-                .add(mistake.hint("add a `[service.NAME]` table"));
+                .add(mistake.hint(format!("add a `[{one}.NAME]` table")));
         }
-        (services.len() == table.len()).then_some(Value::Services(services))
+        (tables.len() == table.len()).then_some(Value::Services(tables))
     }
 
-    fn refuse_name(&mut self, name: &Spanned<impl AsRef<str>>) {
+    fn refuse_name(&mut self, one: &str, name: &Spanned<impl AsRef<str>>) {
         let text = name.get_ref().as_ref();
-        let message = format!("a service cannot be named `{}`", shown(text));
+        let message = format!("a {one} cannot be named `{}`", shown(text));
         let hint = SERVICE_NAME.parse(text).err().flatten();
         let mistake = Mistake::new(name.span(), message).expected(SERVICE_NAME.expected);
         self.mistakes.add(mistake.hint_if(hint));

@@ -36,6 +36,7 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Table(section) => format!("a table with {}", names(section)),
         Kind::Tables(section) => format!("a list of tables with {}", names(section)),
         Kind::Services(_) => "tables by name, such as [service.web]".to_owned(),
+        Kind::Databases(_) => "tables by name, such as [database.main]".to_owned(),
     }
 }
 

@@ -28,7 +28,8 @@ fn forms() -> Vec<&'static Form> {
         | Kind::Command
         | Kind::Table(_)
         | Kind::Tables(_)
-        | Kind::Services(_) => None,
+        | Kind::Services(_)
+        | Kind::Databases(_) => None,
     });
     forms.collect()
 }
@@ -38,7 +39,11 @@ fn every_section_is_found_by_a_user_who_looks_for_its_keys() {
     fn collect(section: &'static Section, found: &mut BTreeSet<Vec<&'static str>>) {
         found.insert(section.names().collect());
         for field in section.fields {
-            if let Kind::Table(inner) | Kind::Tables(inner) | Kind::Services(inner) = field.kind {
+            if let Kind::Table(inner)
+            | Kind::Tables(inner)
+            | Kind::Services(inner)
+            | Kind::Databases(inner) = field.kind
+            {
                 collect(inner, found);
             }
         }

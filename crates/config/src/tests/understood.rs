@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use model::{
-    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Compare, Count, Delivery,
-    Ejection, EndpointLimits, HashKey, Health, Limit, Limits, Metric, OnFail, OnNoData, Port,
-    Probe, ProxyLimits, ProxyProtocol, Queue, Reach, Service, Shadow, Share, Step, Stop, Strategy,
-    TcpEntrance,
+    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Compare, Count,
+    DatabasePolicy, Delivery, Ejection, EndpointLimits, HashKey, Health, Limit, Limits, Metric,
+    OnFail, OnNoData, Port, Probe, ProxyLimits, ProxyProtocol, Queue, Reach, SearchPath, Service,
+    Shadow, Share, Step, Stop, Strategy, TcpEntrance,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -395,4 +395,25 @@ fn quoted_dollar_signs_and_operators_reach_the_program() {
         service(&text, "web").template.run,
         argv(&["./web", "$$5;", "a|b", "--port=$PORT"])
     );
+}
+
+#[test]
+fn a_service_gets_the_url_of_its_database() {
+    let text = format!(
+        "{LEAST}database = \"main\"\n[database.main]\nurl = \"secret:URL\"\nmigrations = \"db\"\n"
+    );
+    let project = crate::parse(&text).unwrap();
+    let web = service(&text, "web").template;
+    assert_eq!(web.secrets, ["URL"]);
+    let (name, database) = project.databases.into_iter().next().unwrap();
+    assert_eq!(web.database, Some(name));
+    let policy = DatabasePolicy {
+        contract_after: Duration::from_secs(24 * 60 * 60),
+        approve: false,
+        lock_timeout: Duration::from_millis(250),
+        patience: Duration::from_secs(600),
+    };
+    assert_eq!(database.policy, policy);
+    assert_eq!(database.schema, "public");
+    assert_eq!(database.search_path, SearchPath::Url);
 }

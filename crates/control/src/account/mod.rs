@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 
 use engine::ServiceStatus;
 use ledger::{CellTotals, Ledger};
-use model::{InstanceId, Latency, ReleaseId, RolloutId, ServiceName, Time, WaitingOn};
+use model::{
+    InstanceId, Latency, ReleaseId, RolloutId, SchemaAccount, ServiceName, Time, WaitingOn,
+};
 use rollout::Ended;
 use serde::{Deserialize, Serialize};
 use traffic::{Cell, ServiceTable};
@@ -80,6 +82,9 @@ pub(crate) struct Account {
     waiting_on: Vec<String>,
     waiting_since: Time,
     lives: Lives,
+    /// What was done to the database.
+    #[serde(default)]
+    schema: Option<SchemaAccount>,
     pub(crate) closing: Option<Closing>,
     /// Whether something was noted that is not yet written down.
     #[serde(skip)]
@@ -184,6 +189,7 @@ impl Account {
             waiting_on: Vec::new(),
             waiting_since: began,
             lives: Lives::default(),
+            schema: None,
             closing: None,
             is_unwritten: true,
         };
@@ -262,6 +268,12 @@ impl Account {
     /// Notes that the worker before died.
     pub(crate) fn note_dead_worker(&mut self) {
         self.worker_died = true;
+        self.is_unwritten = true;
+    }
+
+    /// Notes what was done to the database.
+    pub(crate) fn note_schema(&mut self, schema: SchemaAccount) {
+        self.schema = Some(schema);
         self.is_unwritten = true;
     }
 
@@ -370,6 +382,7 @@ fn kind(waiting: &WaitingOn) -> String {
         WaitingOn::Verdict { .. } => "verdict",
         WaitingOn::Keep { .. } => "keep",
         WaitingOn::Job { .. } => "job",
+        WaitingOn::Schema { .. } => "schema",
         WaitingOn::Held { .. } => "held",
         WaitingOn::Services { .. } => "services",
         WaitingOn::Journal { .. } => "journal",

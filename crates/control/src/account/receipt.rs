@@ -124,6 +124,7 @@ impl Account {
             last_cutover_seconds: self.last_cutover.map(seconds),
             waited,
             instances: self.lives.times(),
+            schema: self.schema.clone(),
         }
     }
 

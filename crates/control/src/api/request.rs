@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Digest, Project, ReleaseId, ServiceName};
+use model::{DatabaseName, Digest, Project, ReleaseId, ServiceName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,6 +16,10 @@ pub struct DeployRequest {
     /// not named here only gets its policy.
     #[schema(value_type = BTreeMap<String, String>)]
     pub artifacts: BTreeMap<ServiceName, Digest>,
+    /// The stored migrations of each database that those services name.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub migrations: BTreeMap<DatabaseName, Digest>,
     /// A free label of the releases.
     #[serde(default)]
     pub label: Option<String>,

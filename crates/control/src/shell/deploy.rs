@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::{
-    Command, Deploy, DeployService, Https, Port, Project, Release, ReleaseId, RolloutId,
-    ServerConfig, Service, ServiceName, TcpEntrance,
+    Command, DatabaseName, DatabasePolicy, Deploy, DeployService, Https, Port, Project, Release,
+    ReleaseId, RolloutId, ServerConfig, Service, ServiceName, TcpEntrance,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -142,6 +142,7 @@ impl Shell {
             ports: project.server.ports,
             peers: project.server.peers.clone(),
             access_log: project.server.access_log,
+            databases: policies(project),
             services,
             prune: pruned.clone(),
             supersede: request.supersede,
@@ -225,7 +226,9 @@ impl Shell {
                 let text = format!("the file has no service `{name}`");
                 return Err(Failure::new(Code::Invalid, text));
             };
-            let release = self.release_for((name, &service.template), artifact.clone(), &versions);
+            let database = self.release_database(request, name)?;
+            let content = (artifact.clone(), database);
+            let release = self.release_for((name, &service.template), content, &versions);
             let release = release.map_err(|error| store_failed(&error))?;
             releases.insert(name.clone(), release);
         }
@@ -364,6 +367,13 @@ impl Intake {
             answer: self.answer,
         }
     }
+}
+
+fn policies(project: &Project) -> BTreeMap<DatabaseName, DatabasePolicy> {
+    let databases = project.databases.iter();
+    databases
+        .map(|(name, database)| (name.clone(), database.policy.clone()))
+        .collect()
 }
 
 fn not_bound((table, key): (&str, &str), address: SocketAddr, error: &str) -> Failure {

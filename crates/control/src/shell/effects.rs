@@ -87,7 +87,10 @@ impl Shell {
             }
             Effect::Observe => self.observe().await,
             Effect::OpenReceipt { rollout, service } => self.open_account(rollout, &service),
-            Effect::CloseReceipt { rollout, ended } => self.close_account(rollout, ended),
+            Effect::CloseReceipt { rollout, ended } => {
+                self.stop_waiting(rollout);
+                self.close_account(rollout, ended);
+            }
             Effect::Reply { id, result } => self.reply(id, result),
             Effect::Note {
                 rollout,

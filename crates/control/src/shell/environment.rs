@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use fleet::SpawnError;
-use model::{Argv, Release, ServiceName};
+use model::{Argv, Release, SchemaVersion, SearchPath, ServiceName};
 use runtime::{Identity, Limits, Resource, ResourceLimit, StartSpec};
 use zeroize::Zeroize as _;
 
 use super::Shell;
+use crate::search_path;
 
 /// Where programs are looked for when the server itself was not told.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -32,8 +33,19 @@ pub(super) struct Role<'a> {
     /// `web-v42-7` or `job-17-before`.
     pub(super) name: &'a str,
     pub(super) port: Option<u16>,
+    /// Where its connections to the database look.
+    pub(super) search: Search,
     /// What only this program gets.
     pub(super) extra: BTreeMap<String, String>,
+}
+
+/// Where the connections of a program to its database look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    /// At the version that its release was made for.
+    Version,
+    /// Where the role looks by itself.
+    Own,
 }
 
 fn unusable(reason: impl Into<String>) -> SpawnError {
@@ -61,6 +73,7 @@ impl Shell {
             .map_err(|error| unusable(format!("the command line cannot be made: {error}")))?;
         find_program(&argv, &cwd, env.get("PATH").map_or("", String::as_str)).map_err(unusable)?;
         self.add_secrets(role, &mut env)?;
+        self.add_search_path(role, &mut env)?;
         let limits = &spec.limits;
         let files = limits.files_max.map(|max| ResourceLimit {
             resource: Resource::OpenFiles,
@@ -117,6 +130,9 @@ impl Shell {
                 format!("{scheme}://{address}"),
             );
         }
+        if let (Some(version), Search::Version) = (version(role.release), role.search) {
+            env.insert("GAPLESS_SCHEMA".to_owned(), version.schema.clone());
+        }
         env.extend(role.extra.clone());
         Ok(env)
     }
@@ -140,6 +156,42 @@ impl Shell {
                 .value(&self.store, name, secret.version)
                 .map_err(|error| unusable(crate::chain(&error)))?;
             env.insert(name.clone(), value.expose().to_owned());
+        }
+        Ok(())
+    }
+
+    /// Leads the program's connections to the version that its release was made for.
+    fn add_search_path(
+        &self,
+        role: &Role<'_>,
+        env: &mut BTreeMap<String, String>,
+    ) -> Result<(), SpawnError> {
+        let (Some(database), Some(version)) = (&role.release.spec.database, version(role.release))
+        else {
+            return Ok(());
+        };
+        if role.search == Search::Own {
+            return Ok(());
+        }
+        let own = self.own_path(&database.name).ok_or_else(|| {
+            unusable(format!(
+                "where the role of database `{}` looks by itself is not known: deploy again",
+                database.name
+            ))
+        })?;
+        let path = search_path::of(&version.schema, &own);
+        match database.search_path {
+            SearchPath::Url => {
+                if let Some(url) = env.get_mut(&database.url) {
+                    let told = search_path::in_url(url, &path);
+                    url.zeroize();
+                    *url = told;
+                }
+            }
+            SearchPath::Pgoptions => {
+                let options = env.entry("PGOPTIONS".to_owned()).or_default();
+                *options = search_path::options(options, &path);
+            }
         }
         Ok(())
     }
@@ -169,6 +221,10 @@ impl Shell {
             .into_string()
             .map_err(|path| unusable(format!("{} is no UTF-8", path.display())))
     }
+}
+
+fn version(release: &Release) -> Option<&SchemaVersion> {
+    release.spec.database.as_ref()?.version.as_ref()
 }
 
 /// Where programs are looked for, unless the release says otherwise.

@@ -8,7 +8,7 @@ use engine::Event;
 use model::{Argv, JobKind, ReleaseId, RolloutId, ServiceName, Strategy};
 use runtime::{Driver, DriverError, ExitStatus, Instance, Key};
 
-use super::environment::Role;
+use super::environment::{Role, Search};
 use super::{Message, Shell};
 
 /// The most lines of a failed job's output that are told with it.
@@ -28,6 +28,9 @@ impl Shell {
         (service, release): (ServiceName, ReleaseId),
         timeout: Duration,
     ) {
+        if job == JobKind::Expand {
+            return self.expand(rollout, (&service, release));
+        }
         if !self.jobs.insert((rollout, job)) {
             return;
         }
@@ -68,6 +71,7 @@ impl Shell {
             release: &release,
             name: key.as_str(),
             port: None,
+            search: Search::Own,
             extra,
         };
         let start = self.start_of(&argv, &role).map_err(|error| match error {
@@ -85,6 +89,7 @@ impl Shell {
     fn job_argv(&self, rollout: RolloutId, job: JobKind) -> Option<Argv> {
         let policy = &self.engine.plan(rollout)?.policy;
         match job {
+            JobKind::Expand => None,
             JobKind::Before => policy.before.clone(),
             JobKind::After => policy.after.clone(),
             JobKind::Smoke => match &policy.strategy {

@@ -4,10 +4,12 @@
 
 mod accounts;
 mod answers;
+mod databases;
 mod deploy;
 mod doctor;
 mod effects;
 mod environment;
+mod expand;
 mod jobs;
 mod listeners;
 mod logs;
@@ -86,6 +88,7 @@ pub enum End {
 pub(crate) struct Shell {
     state: PathBuf,
     driver: Arc<dyn Driver>,
+    working: expand::Working,
     host: Box<dyn Host>,
     publisher: Box<dyn Publisher>,
     ledger: Ledger,
@@ -172,6 +175,7 @@ impl Control {
                 _ = backups.tick() => shell.back_up(),
             }
         }
+        shell.stop_working();
         if shell.end == Some(End::Yielded) {
             shell.hand_over().await;
         }

@@ -7,7 +7,7 @@ use model::{
     Command, Limits, Port, Project, Release, ReleaseId, ReleaseSpec, RolloutId, RolloutKind,
     Service, ServiceName, Share,
 };
-use rollout::{Capabilities, Plan, check_plan, preview};
+use rollout::{Capabilities, Plan, SchemaNeed, check_plan, preview};
 use runtime::Enforcement;
 
 use super::Shell;
@@ -57,7 +57,7 @@ impl Shell {
         now: Option<&ServiceStatus>,
         release: Option<&Release>,
     ) -> PlannedService {
-        let plan = plan_of(service, now, release);
+        let mut plan = plan_of(service, now, release);
         let from = plan.from;
         let known = |release: &Release| {
             let stored = self.store.release_by_digest(name, &release.digest);
@@ -71,6 +71,7 @@ impl Shell {
             Some(_) => PlannedChange::New,
         };
         let old = from.and_then(|from| self.engine.release(name, from));
+        plan.schema = release.and_then(|release| SchemaNeed::between(old, release));
         let (stages, (peak, returning)) = match change {
             PlannedChange::None | PlannedChange::PolicyOnly => {
                 (Vec::new(), (plan.from_replicas, plan.from_replicas))
@@ -164,6 +165,7 @@ fn plan_of(service: &Service, now: Option<&ServiceStatus>, release: Option<&Rele
         policy: service.policy.rollout.clone(),
         drain: service.template.drain,
         lockstep: BTreeSet::new(),
+        schema: None,
     }
 }
 
@@ -203,6 +205,7 @@ fn differences(old: &ReleaseSpec, new: &ReleaseSpec) -> Vec<String> {
     note("stop", old.stop == new.stop);
     note("user", old.user == new.user);
     note("limits", old.limits == new.limits);
+    note("database", old.database == new.database);
     differs.extend(differing("env", &old.env, &new.env));
     differs.extend(differing("secrets", &old.secrets, &new.secrets));
     differs

@@ -11,7 +11,7 @@ use runtime::probe::{self, ProbeFailure, ProbeOutcome, ProbeTarget};
 use runtime::{Limits, StartSpec};
 
 use super::effects::key;
-use super::environment::{Role, Start};
+use super::environment::{Role, Search, Start};
 use super::{Message, Shell};
 
 impl Shell {
@@ -57,6 +57,7 @@ impl Shell {
                     release,
                     name: &name,
                     port: place.port,
+                    search: Search::Version,
                     extra: BTreeMap::new(),
                 };
                 self.start_of(argv, &role).map_err(|error| match error {

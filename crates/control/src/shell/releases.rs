@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Event;
-use model::{Digest, Release, ReleaseId, ServiceName};
+use model::{Digest, Release, ReleaseDatabase, ReleaseId, ServiceName};
 use tokio::time::Instant;
 
 use super::Shell;
@@ -23,10 +23,10 @@ impl Shell {
     pub(super) fn release_for(
         &self,
         (service, template): (&ServiceName, &model::ReleaseTemplate),
-        artifact: Digest,
+        (artifact, database): (Digest, Option<ReleaseDatabase>),
         versions: &BTreeMap<String, u32>,
     ) -> Result<Release, StoreError> {
-        let spec = template.complete(artifact, versions);
+        let spec = template.complete(artifact, versions, database);
         let digest = digest::of_release(&spec);
         if let Some(known) = self.store.release_by_digest(service, &digest)? {
             return Ok(known);
@@ -116,6 +116,8 @@ impl Shell {
             for release in self.engine.in_use(&service.name) {
                 if let Some(release) = self.engine.release(&service.name, release) {
                     all.insert(release.spec.artifact.to_string());
+                    let database = release.spec.database.as_ref();
+                    all.extend(database.map(|database| database.migrations.to_string()));
                 }
             }
         }

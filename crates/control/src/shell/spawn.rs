@@ -8,7 +8,7 @@ use runtime::{DriverError, Enforced, Enforcement, Key, PortOwner, ports};
 
 use super::Shell;
 use super::effects::key;
-use super::environment::Role;
+use super::environment::{Role, Search};
 
 impl Shell {
     pub(super) async fn spawn(&mut self, spawn: Spawn) {
@@ -39,6 +39,7 @@ impl Shell {
             release: &release,
             name: key.as_str(),
             port: spawn.port,
+            search: Search::Version,
             extra: BTreeMap::new(),
         };
         let start = self.start_of(&release.spec.run, &role)?;

@@ -13,10 +13,12 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use traffic::Table;
 
+use super::expand::Working;
 use super::upgrade::LEADER;
 use super::{Control, Shell};
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::database::Databases;
 use crate::handle::Handle;
 use crate::host::Host;
 use crate::publisher::Publisher;
@@ -36,6 +38,8 @@ pub struct Parts {
     pub state: PathBuf,
     /// Runs instances.
     pub driver: Arc<dyn Driver>,
+    /// Runs migrations.
+    pub databases: Arc<dyn Databases>,
     /// How the server stands.
     pub server_state: watch::Receiver<ServerState>,
     /// The supervisor.
@@ -133,6 +137,7 @@ impl Control {
         let mut shell = Shell {
             state: parts.state,
             driver: parts.driver,
+            working: Working::new(parts.databases),
             host: parts.host,
             publisher: parts.publisher,
             ledger: parts.ledger,

@@ -146,7 +146,7 @@ impl Store {
         })
     }
 
-    /// The artefacts of all kept releases.
+    /// The artefacts and migrations of all kept releases.
     ///
     /// # Errors
     ///
@@ -155,7 +155,11 @@ impl Store {
         let fail = StoreError::sqlite("list artefacts");
         let mut statement = self
             .connection
-            .prepare_cached("SELECT DISTINCT artifact FROM releases WHERE pruned = 0")
+            .prepare_cached(
+                "SELECT artifact FROM releases WHERE pruned = 0 UNION
+                 SELECT json_extract(spec, '$.database.migrations') FROM releases
+                 WHERE pruned = 0 AND json_extract(spec, '$.database.migrations') IS NOT NULL",
+            )
             .map_err(&fail)?;
         let rows = statement.query_map([], |row| row.get(0)).map_err(&fail)?;
         rows.collect::<Result<_, _>>().map_err(&fail)

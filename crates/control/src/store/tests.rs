@@ -34,6 +34,7 @@ fn release(number: u32, env: &str) -> Release {
             grace: Duration::from_secs(10),
         },
         user: None,
+        database: None,
         limits: Limits::default(),
     };
     Release {

@@ -48,6 +48,7 @@ impl Worker {
         DeployRequest {
             project: project.clone(),
             artifacts: artifacts.collect(),
+            migrations: std::collections::BTreeMap::new(),
             label: None,
             force: false,
             supersede: false,

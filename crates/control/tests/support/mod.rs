@@ -1,5 +1,7 @@
 //! A world for control: instances that answer, a proxy that confirms, a supervisor that binds.
 
+mod database;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -8,7 +10,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
+use control::{Control, Databases, End, Handle, Host, Parts, Publisher, StartError};
+use database::FakeDatabases;
 use ledger::{Ledger, Writer};
 use model::{
     Argv, Count, Delivery, Health, Limits, OnFail, OnNoData, Peers, Policy, Port, Probe, Project,
@@ -34,6 +37,7 @@ const PORTS: u16 = 20;
 pub(crate) struct World {
     pub(crate) state: tempfile::TempDir,
     pub(crate) driver: Arc<FakeDriver>,
+    pub(crate) databases: Arc<FakeDatabases>,
     pub(crate) ledger: Ledger,
     pub(crate) tables: Arc<Mutex<Vec<Arc<Table>>>>,
     /// Whether the proxy confirms tables.
@@ -60,6 +64,7 @@ impl World {
         Self {
             state: tempfile::tempdir().unwrap(),
             driver: Arc::default(),
+            databases: Arc::default(),
             ledger: Ledger::map(fd).unwrap(),
             tables: Arc::default(),
             confirms: Arc::new(Mutex::new(true)),
@@ -89,6 +94,7 @@ impl World {
         Parts {
             state: state.to_owned(),
             driver: Arc::clone(&self.driver) as Arc<dyn Driver>,
+            databases: Arc::clone(&self.databases) as Arc<dyn Databases>,
             server_state: self.server.subscribe(),
             host: Box::new(FakeHost {
                 generation: *generation,
@@ -126,6 +132,7 @@ impl World {
                 access_log: None,
             },
             services: named.collect(),
+            databases: BTreeMap::new(),
         }
     }
 }
@@ -171,6 +178,7 @@ pub(crate) fn service(env: &str) -> Service {
             },
             user: None,
             limits: Limits::default(),
+            database: None,
         },
         policy: Policy {
             replicas: 1,

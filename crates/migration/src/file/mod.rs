@@ -78,6 +78,13 @@ impl Migration {
     }
 }
 
+/// Whether a file of a directory of migrations is one, by its name.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    matches!(ending, Some("yaml" | "yml" | "json" | "sql")) && !name.starts_with('.')
+}
+
 /// Reads a migration file; its ending says of what form it is: `.yaml`, `.yml`, `.json`, `.sql`.
 ///
 /// # Errors

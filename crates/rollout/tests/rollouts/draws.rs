@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use model::{
-    Affinity, Audience, Blue, Compare, Count, JobKind, OnFail, OnNoData, RolloutKind, Shadow,
-    Share, Step, Strategy, Time,
+    Affinity, Audience, Blue, Compare, Count, DatabaseName, JobKind, OnFail, OnNoData, RolloutKind,
+    Shadow, Share, Step, Strategy, Time,
 };
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Draw;
-use rollout::{Counts, JobState, Observation, Order, Peers, Plan};
+use rollout::{Counts, JobState, Observation, Order, Peers, Plan, SchemaNeed};
 use verdict::Sample;
 
 use crate::world::{argv, error_rate, plan, secs};
@@ -87,7 +87,7 @@ prop_compose! {
     pub(crate) fn plans()(
         way in way(),
         sizes in (0..6u32, 1..6u32),
-        [first, back, from_ready, held, checked, before, after, sticky] in any::<[bool; 8]>(),
+        [first, back, from_ready, held, checked, before, after, sticky, tied] in any::<[bool; 9]>(),
         traffic in proptest::bool::weighted(0.8),
         on_no_data in prop_oneof![
             Just(OnNoData::Hold), Just(OnNoData::Promote), Just(OnNoData::Rollback)
@@ -110,6 +110,11 @@ prop_compose! {
         policy.checks = if checked { error_rate() } else { Vec::new() };
         policy.before = before.then(|| argv("./before"));
         policy.after = after.then(|| argv("./after"));
+        plan.schema = tied.then(|| SchemaNeed {
+            database: DatabaseName::try_new("main").unwrap(),
+            version: "02_split".to_owned(),
+        });
+        let policy = &mut plan.policy;
         policy.affinity = sticky.then_some(Affinity::Cookie);
         policy.min_ready = secs(min_ready);
         plan

@@ -54,6 +54,7 @@ pub(crate) fn plan(strategy: Strategy) -> Plan {
             job_timeout: secs(60),
         },
         drain: secs(5),
+        schema: None,
         lockstep: std::collections::BTreeSet::new(),
     }
 }

@@ -355,6 +355,7 @@ impl Roll {
     pub(super) fn job_done(&self, job: JobKind) -> bool {
         let rollout = &self.policy.rollout;
         let wanted = match job {
+            JobKind::Expand => false,
             JobKind::Before => rollout.before.is_some(),
             JobKind::After => rollout.after.is_some(),
             JobKind::Smoke => match &rollout.strategy {

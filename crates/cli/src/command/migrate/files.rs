@@ -6,30 +6,38 @@ use std::path::Path;
 use migration::Migration;
 use postgres::{Entry, Phase};
 
-use crate::args::MigrateFiles;
 use crate::exit::{Exit, Trouble};
 
 /// The most files of a directory.
 const FILES_MAX: usize = 10_000;
 
+/// In which order migrations may be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// That of their names.
+    OfNames,
+    /// Any.
+    Any,
+}
+
 /// One migration file.
 #[derive(Debug, Clone)]
-pub(super) struct File {
+pub(crate) struct File {
     /// Its name.
-    pub(super) script: String,
+    pub(crate) script: String,
     /// Its content.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// What it says.
-    pub(super) migration: Migration,
+    pub(crate) migration: Migration,
 }
 
 /// The migration files of a directory, in the order of their names.
 #[derive(Debug)]
-pub(super) struct Files(Vec<File>);
+pub(crate) struct Files(Vec<File>);
 
 impl Files {
     /// Reads the files that end in `.yaml`, `.yml`, `.json` or `.sql`.
-    pub(super) fn read(directory: &Path) -> Result<Self, Trouble> {
+    pub(crate) fn read(directory: &Path) -> Result<Self, Trouble> {
         let failed = |error: std::io::Error| {
             Trouble::new(
                 Exit::Usage,
@@ -45,8 +53,7 @@ impl Files {
                 .file_name()
                 .to_string_lossy()
                 .into_owned();
-            let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-            if matches!(ending, Some("yaml" | "yml" | "json" | "sql")) && !name.starts_with('.') {
+            if migration::is_file_name(&name) {
                 names.push(name);
             }
         }
@@ -58,8 +65,16 @@ impl Files {
             return Err(Trouble::new(Exit::Usage, what));
         }
         names.sort();
-        let files = names.into_iter().map(|script| {
+        let texts = names.into_iter().map(|script| {
             let text = fs::read_to_string(directory.join(&script)).map_err(failed)?;
+            Ok((script, text))
+        });
+        Self::of(texts.collect::<Result<_, _>>()?)
+    }
+
+    /// Understands files, each a name and its content, in the order of their names.
+    pub(crate) fn of(texts: Vec<(String, String)>) -> Result<Self, Trouble> {
+        let files = texts.into_iter().map(|(script, text)| {
             let migration = migration::read(&script, &text).map_err(|report| {
                 Trouble::new(Exit::Usage, format!("`{script}` is no migration"))
                     .cause(report.render(&script, &text).trim_end())
@@ -74,19 +89,18 @@ impl Files {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> &[File] {
+    pub(crate) fn all(&self) -> &[File] {
         &self.0
     }
 
     /// Those that are still to be published, in order.
-    pub(super) fn pending(
+    pub(crate) fn pending(
         self,
         entries: &[Entry],
-        args: &MigrateFiles,
+        (base, order): (&str, Order),
     ) -> Result<Vec<File>, Trouble> {
-        let base = &args.database.schema;
         let early = self.out_of_order(entries, base);
-        if let (Some(name), false) = (early.first(), args.out_of_order) {
+        if let (Some(name), Order::OfNames) = (early.first(), order) {
             let what = format!("`{name}` comes before migrations that are done, and is not done");
             return Err(Trouble::new(Exit::Usage, what)
                 .hint("rename it, or accept the order with --out-of-order"));
@@ -108,7 +122,7 @@ impl Files {
     }
 
     /// Where the files and the history do not agree, a sentence each.
-    pub(super) fn problems(&self, entries: &[Entry], base: &str) -> Vec<String> {
+    pub(crate) fn problems(&self, entries: &[Entry], base: &str) -> Vec<String> {
         let mut problems = Vec::new();
         for file in &self.0 {
             let name = &file.migration.name;

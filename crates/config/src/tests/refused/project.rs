@@ -27,11 +27,7 @@ fn a_project_without_services_is_refused() {
 
 #[test]
 fn tables_and_keys_that_nobody_knows_are_refused() {
-    for (line, name) in [
-        ("flags", "flags"),
-        ("database.main", "database"),
-        ("alert.ops", "alert"),
-    ] {
+    for (line, name) in [("flags", "flags"), ("alert.ops", "alert")] {
         let text = format!("{LEAST}[{line}]\n");
         refused_with(&text, &format!("unknown key `{name}`"));
     }
@@ -91,4 +87,48 @@ fn lists_and_services_are_bounded() {
         .map(|number| format!("[service.a{number}]\n"))
         .collect();
     refused_with(&format!("{LEAST}{services}"), "the file has 201 services");
+}
+
+#[test]
+fn databases_and_those_who_name_them_fit_together() {
+    let database = "[database.main]\nurl = \"secret:URL\"\nmigrations = \"db\"\n";
+    refused_with(&with("database = \"main\""), "there is no database `main`");
+    let text = format!("{}{database}", with("database = \"mian\""));
+    refused_with(&text, "there is no database `mian`");
+    let text = format!(
+        "{}{database}",
+        with("database = \"main\"\nenv = { URL = \"x\" }")
+    );
+    refused_with(
+        &text,
+        "`URL` in `env` is the secret that the database's URL comes in",
+    );
+    for (line, message) in [
+        (
+            "url = \"secret:URL\"",
+            "`migrations` is missing in database.main",
+        ),
+        (
+            "url = \"postgres://u:p@h/d\"\nmigrations = \"db\"",
+            "`url` cannot be \"postgres://u:p@h/d\"",
+        ),
+        (
+            "url = \"secret:URL\"\nmigrations = \"db\"\nsearch_path = \"query\"",
+            "`search_path` cannot be \"query\"",
+        ),
+        (
+            "url = \"secret:URL\"\nmigrations = \"db\"\nschema = \"My Schema\"",
+            "`schema` cannot be \"My Schema\"",
+        ),
+        (
+            "url = \"secret:URL\"\nmigrations = \"db\"\ncontract = { when = \"1h\" }",
+            "unknown key `when` in database.main.contract",
+        ),
+        (
+            "url = \"secret:URL\"\nmigrations = \"db\"\nlock_timeout = \"0s\"",
+            "`lock_timeout` cannot be \"0s\"",
+        ),
+    ] {
+        refused_with(&format!("{LEAST}[database.main]\n{line}\n"), message);
+    }
 }

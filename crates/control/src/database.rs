@@ -1,0 +1,109 @@
+//! Databases as control sees them: what is asked of whoever runs migrations.
+
+use std::fmt;
+use std::sync::Arc;
+
+use model::{DatabaseName, DatabasePolicy, SchemaAccount};
+use runtime::Pending;
+use tokio::sync::watch;
+
+use crate::secret::SecretValue;
+
+/// Where a database is, and how it is treated.
+pub struct Site {
+    /// Its name in the configuration.
+    pub name: DatabaseName,
+    /// Its URL.
+    pub url: SecretValue,
+    /// The schema of its tables.
+    pub schema: String,
+    /// How its migrations are run.
+    pub policy: DatabasePolicy,
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("name", &self.name)
+            .field("schema", &self.schema)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A migration as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationFile {
+    /// Its file's name.
+    pub name: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// Whoever hears how it goes on, in sentences, a few a minute.
+pub type Hear = Arc<dyn Fn(String) + Send + Sync>;
+
+/// How work on a database is followed.
+#[derive(Clone)]
+pub struct Followed {
+    /// Hears what happens.
+    pub hear: Hear,
+    /// Turns true when it is to stop at the next statement; what was done stays done.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl fmt::Debug for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Followed")
+            .field("stop", &*self.stop.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of bringing a database to a version.
+#[derive(Debug)]
+pub struct Expansion {
+    /// What was done, also when it failed.
+    pub account: SchemaAccount,
+    /// Where connections look by themselves: the `search_path` of one that is opened with the
+    /// URL as it is.
+    pub ended: Result<String, DatabaseFailed>,
+}
+
+/// Why something was not done in a database. The version before is served as ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseFailed {
+    /// Which statement, why, and what to do.
+    pub reason: String,
+    /// Whether the same may succeed later.
+    pub again: Again,
+}
+
+/// Whether a failure may pass by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Others were in the way, or the database was not reached.
+    Later,
+    /// Somebody must change something.
+    Never,
+}
+
+/// Runs migrations. Everything can be stopped or killed anywhere and asked for again: it is
+/// carried on where it ended, and what is done already is not done twice.
+pub trait Databases: Send + Sync {
+    /// Publishes every migration of `files` that is not yet, in their order.
+    fn expand(
+        &self,
+        site: Arc<Site>,
+        files: Arc<[MigrationFile]>,
+        followed: Followed,
+    ) -> Pending<'static, Expansion>;
+
+    /// Removes what only the versions before that of `migration` needed, oldest first.
+    fn contract(
+        &self,
+        site: Arc<Site>,
+        migration: String,
+        followed: Followed,
+    ) -> Pending<'static, Result<(), DatabaseFailed>>;
+}

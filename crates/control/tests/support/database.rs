@@ -1,0 +1,51 @@
+//! Databases that do as they are told.
+
+use std::sync::{Arc, Mutex};
+
+use control::{DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site};
+use model::{LockWaits, SchemaAccount};
+use runtime::Pending;
+
+/// Remembers what was asked, and succeeds.
+#[derive(Default)]
+pub(crate) struct FakeDatabases {
+    /// Every expand and contract, in order, with the database's URL.
+    pub(crate) asked: Mutex<Vec<String>>,
+}
+
+impl Databases for FakeDatabases {
+    fn expand(
+        &self,
+        site: Arc<Site>,
+        files: Arc<[MigrationFile]>,
+        _followed: Followed,
+    ) -> Pending<'static, Expansion> {
+        let last = files.last().map(|file| file.name.clone());
+        let text = format!("expand {} {:?}", site.url.expose(), last);
+        self.asked.lock().unwrap().push(text);
+        let account = SchemaAccount {
+            database: site.name.clone(),
+            version: last.clone(),
+            migrations: last.into_iter().collect(),
+            statements: Vec::new(),
+            statements_total: 0,
+            rows: 0,
+            locks: LockWaits::default(),
+            blocked: None,
+            ms: 1,
+        };
+        let ended = Ok("\"$user\", public".to_owned());
+        Box::pin(async move { Expansion { account, ended } })
+    }
+
+    fn contract(
+        &self,
+        site: Arc<Site>,
+        migration: String,
+        _followed: Followed,
+    ) -> Pending<'static, Result<(), DatabaseFailed>> {
+        let text = format!("contract {} {migration}", site.url.expose());
+        self.asked.lock().unwrap().push(text);
+        Box::pin(async { Ok(()) })
+    }
+}
