@@ -230,6 +230,7 @@ impl DatabaseError {
             | Self::RowsRefuse { .. }
             | Self::TakenBack { .. }
             | Self::Refused { .. }
+            | Self::Pooled { .. }
             | Self::History { .. } => false,
         }
     }
