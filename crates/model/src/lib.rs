@@ -30,7 +30,7 @@ pub use database::{
 };
 pub use https::{CertificateFiles, Https, HttpsPolicy};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
-pub use limits::{EndpointLimits, Queue};
+pub use limits::{Deadline, EndpointLimits, Queue};
 pub use maintenance::{Maintenance, MaintenanceError, Page, Pass};
 pub use network::{Network, NetworkError, Peers};
 pub use outcome::{JobKind, Outcome, RolloutKind};

@@ -1,4 +1,4 @@
-//! The most that the endpoints of a service are given at a time.
+//! The most that the endpoints of a service are given at a time, and for how long.
 
 use std::time::Duration;
 
@@ -22,4 +22,13 @@ pub struct Queue {
     pub length_max: u32,
     /// How long one may wait.
     pub wait: Duration,
+}
+
+/// How long a service's requests may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// From an attempt's request sent whole to the first byte of its response; `None`: not limited.
+    pub attempt: Option<Duration>,
+    /// The whole exchange; `None`: not limited.
+    pub total: Option<Duration>,
 }

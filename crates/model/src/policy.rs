@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Argv, EndpointLimits, HttpsPolicy, ServiceName, Shadow, Share};
+use crate::{Argv, Deadline, EndpointLimits, HttpsPolicy, ServiceName, Shadow, Share};
 
 /// Everything about a service that is no part of its releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,8 @@ pub struct Delivery {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// The most that each endpoint is given at a time; `None`: as much as comes.
     pub limits: Option<EndpointLimits>,
+    /// How long a request may take; `None`: as long as its parts may.
+    pub deadline: Option<Deadline>,
 }
 
 impl Default for Delivery {
@@ -86,6 +88,7 @@ impl Default for Delivery {
             retry_budget: Share::ALL,
             proxy_protocol: None,
             limits: None,
+            deadline: None,
         }
     }
 }

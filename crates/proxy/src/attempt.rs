@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use http1::{BodyRelay, UpstreamSide};
 use tokio::net::TcpStream;
-use traffic::{Outcome, Progress, Rejected};
+use traffic::{Late, Outcome, Progress, Rejected};
 
 use crate::access::{By, Stage};
 use crate::claim::{Claim, Connection};
@@ -28,6 +28,8 @@ impl Failure {
             Self::NoResponse => Rejected::NoResponse,
             Self::BadResponse => Rejected::BadResponse,
             Self::Timeout => Rejected::Timeout,
+            Self::Late(Late::Attempt) => Rejected::DeadlineTry,
+            Self::Late(Late::Total) => Rejected::DeadlineTotal,
         }
     }
 
@@ -36,7 +38,7 @@ impl Failure {
             Self::Connect => Outcome::ConnectFailed,
             Self::NoResponse => Outcome::NoResponse,
             Self::BadResponse => Outcome::BadResponse,
-            Self::Timeout => Outcome::Timeout,
+            Self::Timeout | Self::Late(_) => Outcome::Timeout,
         }
     }
 
@@ -44,8 +46,8 @@ impl Failure {
     fn outcome_repeated(self) -> Outcome {
         match self {
             Self::Connect => Outcome::ConnectRepeated,
-            Self::NoResponse => Outcome::NoResponseRepeated,
-            Self::BadResponse | Self::Timeout => self.outcome(),
+            Self::NoResponse | Self::Late(Late::Attempt) => Outcome::NoResponseRepeated,
+            Self::BadResponse | Self::Timeout | Self::Late(Late::Total) => self.outcome(),
         }
     }
 }
@@ -75,7 +77,7 @@ pub(crate) async fn answer<S: Stream>(
     client.set_reading(false);
     prepare(client, exchange, visit);
     loop {
-        let (failed, failure, progress) = match attempt(client, exchange, visit, claim).await {
+        let (mut failed, failure, progress) = match attempt(client, exchange, visit, claim).await {
             Attempted::Over(after) => return after,
             Attempted::Rejected(rejected) => return client.reject(exchange, visit, rejected).await,
             Attempted::Failed(claim, failure, progress) => (claim, failure, progress),
@@ -88,6 +90,10 @@ pub(crate) async fn answer<S: Stream>(
                 continue;
             }
         };
+        if progress == Progress::Silent {
+            // The connection stands: it is the endpoint that failed.
+            failed.connection = Connection::New;
+        }
         match again(client, exchange, visit, (&failed, progress)) {
             Some(next) => {
                 failed.end(failure.outcome_repeated());
@@ -312,7 +318,9 @@ async fn connected<S: Stream>(
 ) -> Result<TcpStream, End> {
     const FAILED: End = End::Unanswered(Failure::Connect, Progress::NothingSent);
     let stream = connect(claim.place.address).map_err(|_| FAILED)?;
-    client.watch.set_deadline_in(visit.limits.connect_timeout);
+    client
+        .watch
+        .set_deadline_before(visit.limits.connect_timeout, visit.until());
     let asking = Asking::before_response::<S>(visit.client_side.version());
     let mut poll = |context: &mut Context<'_>| {
         match poll_connected(context, &stream) {
@@ -328,13 +336,23 @@ async fn connected<S: Stream>(
         } else if client.watch.is_cut() {
             Poll::Ready(Err(End::Cut))
         } else if client.watch.is_overdue() {
-            Poll::Ready(Err(FAILED))
+            let now = client.thread.watches.coarse_micros();
+            Poll::Ready(Err(visit.late(now).map_or(FAILED, overdue)))
         } else {
             Poll::Pending
         }
     };
     poll_fn(&mut poll).await?;
     Ok(stream)
+}
+
+/// What becomes of an attempt without a response when a time of its request is over.
+pub(crate) fn overdue(late: Late) -> End {
+    let progress = match late {
+        Late::Attempt => Progress::Silent,
+        Late::Total => Progress::Answered,
+    };
+    End::Unanswered(Failure::Late(late), progress)
 }
 
 /// Counts a whole response, and keeps the connection it came on if it can serve again.

@@ -193,10 +193,11 @@ pub(crate) fn termination(rejected: Rejected) -> Termination {
             Termination(By::Proxy, Stage::Queue)
         }
         Rejected::Connect => Termination(By::Upstream, Stage::Connect),
-        Rejected::NoResponse | Rejected::BadResponse | Rejected::Timeout => {
-            Termination(By::Upstream, Stage::Waiting)
-        }
-        Rejected::Cut => Termination(By::Proxy, Stage::Waiting),
+        Rejected::NoResponse
+        | Rejected::BadResponse
+        | Rejected::Timeout
+        | Rejected::DeadlineTry => Termination(By::Upstream, Stage::Waiting),
+        Rejected::Cut | Rejected::DeadlineTotal => Termination(By::Proxy, Stage::Waiting),
     }
 }
 
@@ -217,6 +218,8 @@ fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
         | Rejected::NoResponse
         | Rejected::BadResponse
         | Rejected::Timeout
+        | Rejected::DeadlineTry
+        | Rejected::DeadlineTotal
         | Rejected::Paused
         | Rejected::Maintenance
         | Rejected::Misdirected

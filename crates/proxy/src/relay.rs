@@ -7,8 +7,9 @@ use http1::{
     UpstreamSide,
 };
 use tokio::net::TcpStream;
-use traffic::{Progress, Rejected};
+use traffic::{Late, Progress, Rejected};
 
+use crate::attempt::overdue;
 use crate::buffer::Fill;
 use crate::claim::Connection;
 use crate::client::Client;
@@ -25,6 +26,8 @@ pub(crate) enum Failure {
     NoResponse,
     BadResponse,
     Timeout,
+    /// A time that the request has is over.
+    Late(Late),
 }
 
 /// How a relay ended.
@@ -80,10 +83,11 @@ pub(crate) struct Relay<'a, S: Stream> {
 
 impl<S: Stream> Relay<'_, S> {
     /// Sets the first deadline.
-    pub(crate) fn begin(&self) {
-        self.client
-            .watch
-            .set_deadline_in(self.visit.limits.idle_timeout);
+    pub(crate) fn begin(&mut self) {
+        self.visit.deadlines.answered();
+        let patience = self.visit.limits.idle_timeout;
+        let watch = &self.client.watch;
+        watch.set_deadline_before(patience, self.visit.until());
     }
 
     /// Moves what can be moved.
@@ -110,28 +114,37 @@ impl<S: Stream> Relay<'_, S> {
             }
             moved = Moved::Yes;
         }
+        let until = self.visit.until();
+        let watch = &self.client.watch;
         match moved {
-            Moved::Yes => self.client.watch.set_deadline_in(self.patience()),
-            Moved::No if self.client.watch.is_overdue() => return Err(self.silence()),
-            Moved::No => {}
+            // What never stops moving has its deadline all the same.
+            Moved::Yes if until <= self.client.thread.watches.coarse_micros() => {
+                Err(self.lateness())
+            }
+            Moved::Yes => {
+                watch.set_deadline_before(self.patience(), until);
+                Ok(())
+            }
+            Moved::No if watch.is_overdue() => Err(self.lateness()),
+            Moved::No => Ok(()),
         }
-        Ok(())
     }
 
     /// True in a stream of events all of which, as far as they came, are with the client. It
     /// never ends by itself, and a client of it comes back wherever it was ended.
     fn is_quiet_event_stream(&self) -> bool {
+        self.is_begun && self.down.is_flushed() && self.is_event_stream()
+    }
+
+    fn is_event_stream(&self) -> bool {
         let is_event_stream = |kind: &[u8]| {
             let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
             kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
         };
-        self.is_begun
-            && self.down.is_flushed()
-            && self
-                .response
-                .fields()
-                .first("content-type")
-                .is_some_and(is_event_stream)
+        self.response
+            .fields()
+            .first("content-type")
+            .is_some_and(is_event_stream)
     }
 
     /// How long nothing may move.
@@ -145,6 +158,22 @@ impl<S: Stream> Relay<'_, S> {
 
     fn is_request_sent(&self) -> bool {
         self.is_up_broken || (self.up.is_flushed() && self.up.is_body_ended())
+    }
+
+    /// What becomes of it when its time is over: that of the request, or of whoever is silent.
+    fn lateness(&self) -> End {
+        let now = self.client.thread.watches.coarse_micros();
+        let Some(late) = self.visit.late(now) else {
+            return self.silence();
+        };
+        let is_upload_slow = self.up.is_flushed() && !self.is_request_sent();
+        if is_upload_slow || !self.down.is_flushed() {
+            End::ClientFault(Rejected::DeadlineTotal)
+        } else if self.is_begun {
+            End::Stalled
+        } else {
+            overdue(late)
+        }
     }
 
     /// Who it was that did not move.
@@ -179,6 +208,9 @@ impl<S: Stream> Relay<'_, S> {
         if self.up.is_body_ended() {
             self.upstream_side.request_ended();
             self.visit.client_side.request_ended();
+            if self.visit.deadlines.has_attempts() {
+                self.visit.deadlines.sent(now_micros());
+            }
             return Ok(Moved::Yes);
         }
         if self.up.input.is_empty() {
@@ -257,6 +289,7 @@ impl<S: Stream> Relay<'_, S> {
     fn digest(&mut self) -> Result<Moved, End> {
         let mut moved = Moved::No;
         while !self.is_begun && !self.is_tunnel && !self.down.input.is_empty() {
+            self.visit.deadlines.answered();
             match self.response.read(self.down.input.filled()) {
                 Ok(Some(bytes)) => self.down.input.consume(bytes),
                 Ok(None) => return Ok(moved),
@@ -296,6 +329,9 @@ impl<S: Stream> Relay<'_, S> {
             Ok(Answer::Final(framing)) => {
                 self.write_head(framing);
                 self.begin_response();
+                if self.visit.until() != u64::MAX && self.is_event_stream() {
+                    self.visit.deadlines.lift();
+                }
                 self.is_begun = true;
                 Ok(())
             }

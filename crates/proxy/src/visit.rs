@@ -3,6 +3,7 @@
 mod closed;
 mod held;
 mod queued;
+mod timed;
 
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +19,7 @@ use model::{
     Share,
 };
 use traffic::{
-    Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, Chosen, CookieId, FailedAttempt,
+    Ask, AudienceRule, BodyHeld, COOKIE, Cell, Choice, Chosen, CookieId, Deadlines, FailedAttempt,
     ListenerKind, Progress, Rejected, ServiceTable,
 };
 
@@ -68,6 +69,7 @@ pub(crate) struct Visit {
     is_moved_back: bool,
     pause: PauseHold,
     turn: Turn,
+    pub(crate) deadlines: Deadlines,
     /// Where it is open already, while another place is looked for.
     pub(crate) at: Option<Cell>,
     /// How many connections its endpoint may have.
@@ -139,6 +141,7 @@ impl Visit {
             is_moved_back: false,
             pause: PauseHold::default(),
             turn: Turn::default(),
+            deadlines: Deadlines::default(),
             at: None,
             connections_max: None,
             closed: None,
@@ -310,6 +313,9 @@ impl Visit {
                 ProxyProtocol::V1 => IntroductionVersion::V1,
                 ProxyProtocol::V2 => IntroductionVersion::V2,
             });
+        if let Some(deadline) = &service.delivery.deadline {
+            self.give_time(deadline, request);
+        }
         self.retry_budget = service.delivery.retry_budget;
         self.is_measured = service.delivery.balance == Balancing::PeakEwma;
         thread.note_request(service.cell);

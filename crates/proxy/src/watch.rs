@@ -284,6 +284,12 @@ impl Watch {
         self.set_deadline(self.watches.coarse_micros().saturating_add(micros(span)));
     }
 
+    /// Sets the deadline to `span` from now, within a tick, or to `until` if that is earlier.
+    pub(crate) fn set_deadline_before(&self, span: Duration, until: u64) {
+        let then = self.watches.coarse_micros().saturating_add(micros(span));
+        self.set_deadline(then.min(until));
+    }
+
     /// Sets the deadline.
     pub(crate) fn set_deadline(&self, micros: u64) {
         self.watches.lists.borrow_mut().deadlines[self.at] = micros;

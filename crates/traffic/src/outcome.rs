@@ -175,6 +175,10 @@ listed! {
         QueueFull => "queue_full",
         /// It waited too long for a place at an endpoint.
         QueueTimeout => "queue_timeout",
+        /// No attempt brought a byte of a response in its time.
+        DeadlineTry => "deadline_try",
+        /// The time for the whole exchange was over.
+        DeadlineTotal => "deadline_total",
     }
 }
 
@@ -196,7 +200,7 @@ impl Rejected {
             | Self::QueueFull
             | Self::QueueTimeout => 503,
             Self::Connect | Self::NoResponse | Self::BadResponse | Self::Cut => 502,
-            Self::Timeout => 504,
+            Self::Timeout | Self::DeadlineTry | Self::DeadlineTotal => 504,
             Self::Misdirected => 421,
             Self::Redirected => 308,
         }
@@ -226,6 +230,8 @@ impl Rejected {
             Self::Redirected => "this is served over https",
             Self::QueueFull => "every instance of the service is full, and so is its queue",
             Self::QueueTimeout => "every instance of the service was full for too long",
+            Self::DeadlineTry => "no instance began to answer in the time that an attempt has",
+            Self::DeadlineTotal => "the time for the whole exchange is over",
         }
     }
 
@@ -250,6 +256,8 @@ impl Rejected {
             | Self::NoResponse
             | Self::BadResponse
             | Self::Timeout
+            | Self::DeadlineTry
+            | Self::DeadlineTotal
             | Self::Cut
             | Self::Misdirected
             | Self::Redirected => None,

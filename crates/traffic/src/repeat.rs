@@ -15,6 +15,8 @@ pub enum Progress {
     SentOnNew,
     /// Some of the request was sent, on a connection that had carried others.
     SentOnReused,
+    /// All of it was sent, and no byte of a response came in the time that an attempt has.
+    Silent,
     /// A byte of a response came.
     Answered,
 }
@@ -47,7 +49,7 @@ impl FailedAttempt {
     pub fn may_repeat(self) -> bool {
         let allowed = match self.progress {
             Progress::NothingSent => true,
-            Progress::SentOnReused => self.idempotent,
+            Progress::SentOnReused | Progress::Silent => self.idempotent,
             Progress::SentOnNew | Progress::Answered => false,
         };
         allowed && self.body == BodyHeld::Whole && self.number < ATTEMPTS_MAX
@@ -58,10 +60,11 @@ impl FailedAttempt {
 mod tests {
     use super::*;
 
-    const PROGRESS: [Progress; 4] = [
+    const PROGRESS: [Progress; 5] = [
         Progress::NothingSent,
         Progress::SentOnNew,
         Progress::SentOnReused,
+        Progress::Silent,
         Progress::Answered,
     ];
 
@@ -80,11 +83,11 @@ mod tests {
             |progress, idempotent| attempt(progress, idempotent, BodyHeld::Whole).may_repeat();
         assert_eq!(
             PROGRESS.map(|progress| whole(progress, true)),
-            [true, false, true, false]
+            [true, false, true, true, false]
         );
         assert_eq!(
             PROGRESS.map(|progress| whole(progress, false)),
-            [true, false, false, false]
+            [true, false, false, false, false]
         );
     }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Delivery, Ejection, Limits, Policy, Port, ProxyLimits, Reach, ReleaseTemplate, Service,
-    ServiceName, Stop,
+    Deadline, Delivery, Ejection, Limits, Policy, Port, ProxyLimits, Reach, ReleaseTemplate,
+    Service, ServiceName, Stop,
 };
 
 use super::command::{Env, Given, argv};
@@ -201,7 +201,15 @@ fn delivery(table: &Table, mistakes: &mut Mistakes<'_>) -> Delivery {
         ejection: table.get("ejection").map(ejection),
         retry_budget: table.value("retry_budget"),
         proxy_protocol: table.get("proxy_protocol"),
+        deadline: table.get("deadline").map(deadline),
         limits: limits.map(|limits| endpoint_limits::build((table, limits), mistakes)),
+    }
+}
+
+fn deadline(table: &Table) -> Deadline {
+    Deadline {
+        attempt: table.get("try"),
+        total: table.get("total"),
     }
 }
 

@@ -226,6 +226,7 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("proxy", &service::PROXY),
     ("https", &https::HTTPS),
     ("ejection", &service::EJECTION),
+    ("deadline of proxy", &service::DEADLINE),
     ("limits of proxy", &endpoint_limits::ENDPOINT_LIMITS),
     ("queue", &endpoint_limits::QUEUE),
     ("[service.NAME.rollout]", &ROLLOUT),

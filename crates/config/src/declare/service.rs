@@ -354,6 +354,37 @@ pub(crate) const PROXY: Section = Section {
             "The most that each instance is given at a time; further requests wait in a queue.",
         )
         .optional("not limited"),
+        Field::new(
+            "deadline",
+            Kind::Table(&DEADLINE),
+            "How long a request may take, beside the bounds of its parts; where it is given, the \
+             time in a request's grpc-timeout bounds it further.",
+        )
+        .optional("as long as its parts may"),
+    ],
+    one_of: &[],
+};
+
+/// `deadline`.
+pub(crate) const DEADLINE: Section = Section {
+    description: "How long a request may take, within a tenth of a second.",
+    fields: &[
+        Field::new(
+            "try",
+            Kind::Text(&SPAN_OF_TIME),
+            "From the request sent whole to the first byte of the response. An \
+             idempotent request whose body is at most 16 KiB is then sent to another instance, \
+             within the retry budget; others are answered with 504.",
+        )
+        .optional("not limited"),
+        Field::new(
+            "total",
+            Kind::Text(&SPAN_OF_TIME),
+            "From the request's arrival to the end of its response, waits and further attempts \
+             included; time in a pause, WebSockets and event streams are not. Then 504, or, \
+             where the response has begun, its abort.",
+        )
+        .optional("not limited"),
     ],
     one_of: &[],
 };

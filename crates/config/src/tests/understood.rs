@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use model::{
     Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Compare, Count,
-    DatabasePolicy, Delivery, Ejection, EndpointLimits, HashKey, Health, Limit, Limits, Metric,
-    OnFail, OnNoData, Port, Probe, ProxyLimits, ProxyProtocol, Queue, Reach, SearchPath, Service,
-    Shadow, Share, Step, Stop, Strategy, TcpEntrance,
+    DatabasePolicy, Deadline, Delivery, Ejection, EndpointLimits, HashKey, Health, Limit, Limits,
+    Metric, OnFail, OnNoData, Port, Probe, ProxyLimits, ProxyProtocol, Queue, Reach, SearchPath,
+    Service, Shadow, Share, Step, Stop, Strategy, TcpEntrance,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -180,6 +180,10 @@ fn every_key_of_delivery_is_taken_over() {
         ejection: Some(ejection),
         retry_budget: share(2_000),
         proxy_protocol: Some(ProxyProtocol::V2),
+        deadline: Some(Deadline {
+            attempt: Some(Duration::from_secs(2)),
+            total: Some(Duration::from_secs(20)),
+        }),
         limits: Some(EndpointLimits {
             connections_max: Some(40),
             requests_max: Some(32),

@@ -57,10 +57,11 @@ impl Visit {
             self.leave_queue();
         }
         let deadline = match why {
-            Wait::Place(full) => self.queue(client, full),
+            Wait::Place(full) => self.queue(client, full).min(self.total_until()),
             Wait::Endpoint => self
                 .arrived_micros
-                .saturating_add(micros(self.limits.wait_ready)),
+                .saturating_add(micros(self.limits.wait_ready))
+                .min(self.total_until()),
             Wait::PauseEnd(until) => self.hold(&client.thread, until),
         };
         client.watch.set_deadline(deadline);

@@ -9,6 +9,7 @@ mod basics;
 mod chaos;
 mod closed;
 mod cutover;
+mod deadlines;
 mod endings;
 mod exact;
 mod forwarding;
