@@ -16,6 +16,7 @@ usage: cargo xtask TASK
   generate [--check]    write (or compare) the files made from the code
   sim [ARGS…]           the simulator in release profile: --schedules N --seed S
   bench [NAME…]         the benchmarks: deploys, rollback, upgrades, overhead, proxy, idle
+  soak [ARGS…]          everything happens to a server under load: --minutes N --seed S --rate R
   fuzz [SECONDS]        the fuzz targets, each for so long (needs a nightly toolchain and cargo-fuzz)
 ";
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Some("generate") => generate::run(rest.iter().any(|arg| arg == "--check")),
         Some("sim") => run::sim(rest),
         Some("bench") => run::bench(rest),
+        Some("soak") => run::soak(rest),
         Some("fuzz") => run::fuzz(rest),
         Some(_) | None => {
             eprint!("{USAGE}");

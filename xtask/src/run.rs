@@ -43,7 +43,26 @@ pub(crate) fn sim(args: &[String]) -> Result<(), String> {
 /// The benchmarks, in release profile.
 pub(crate) fn bench(args: &[String]) -> Result<(), String> {
     cargo(&["build", "--release", "--package", "cli"])?;
-    let mut all = vec!["run", "--quiet", "--release", "--package", "bench", "--"];
+    let mut all = vec!["run", "--quiet", "--release", "--package", "bench"];
+    all.extend(["--bin", "bench", "--"]);
+    all.extend(args.iter().map(String::as_str));
+    cargo(&all)
+}
+
+/// The soak, in the development profile: its assertions are worth more than its speed.
+pub(crate) fn soak(args: &[String]) -> Result<(), String> {
+    cargo(&["build", "--package", "cli"])?;
+    let binary = root().join("target/debug/gapless").display().to_string();
+    let mut all = vec![
+        "run",
+        "--quiet",
+        "--package",
+        "bench",
+        "--bin",
+        "soak",
+        "--",
+    ];
+    all.push(&binary);
     all.extend(args.iter().map(String::as_str));
     cargo(&all)
 }

@@ -26,6 +26,8 @@ mod project;
 mod refusals;
 #[path = "end/secrets.rs"]
 mod secrets;
+#[path = "end/soak.rs"]
+mod soak;
 #[path = "end/strategies.rs"]
 mod strategies;
 #[path = "end/tcp.rs"]

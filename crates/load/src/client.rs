@@ -48,6 +48,29 @@ pub struct Load {
 /// cannot exhaust this machine.
 const OPEN_MAX: usize = 4_000;
 
+/// The most losses that are remembered one by one.
+const LOSSES_MAX: usize = 10_000;
+
+/// A request that got no whole response with a status below 500.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// When it was begun.
+    pub begin: std::time::Instant,
+    /// When it was known to be lost.
+    pub end: std::time::Instant,
+    /// What was seen instead.
+    pub seen: Lost,
+}
+
+/// What was seen instead of a whole response with a status below 500.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// No whole response.
+    Failed(Failure),
+    /// A whole one by this release, or by `proxy:REASON`.
+    Error(String),
+}
+
 /// A load that runs until it is stopped.
 pub struct Running {
     shared: Rc<Shared>,
@@ -58,6 +81,7 @@ struct Shared {
     load: Load,
     idle: RefCell<Vec<TcpStream>>,
     tally: RefCell<Tally>,
+    losses: RefCell<Vec<Loss>>,
     open: Cell<usize>,
     paused: Cell<bool>,
 }
@@ -70,6 +94,7 @@ impl Load {
             load: self,
             idle: RefCell::default(),
             tally: RefCell::default(),
+            losses: RefCell::default(),
             open: Cell::new(0),
             paused: Cell::new(false),
         });
@@ -106,6 +131,12 @@ impl Running {
         let tally = self.shared.tally.borrow().clone();
         self.shared.paused.set(false);
         tally
+    }
+
+    /// The first ten thousand losses so far, each with its time.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Loss> {
+        self.shared.losses.borrow().clone()
     }
 
     /// Stops sending and returns the account once every open request has ended.
@@ -148,20 +179,30 @@ async fn one(shared: Rc<Shared>, fresh: bool) {
         Mix::Tcp { bytes } => timeout(shared.load.patience, say(&shared, bytes)).await,
     };
     let elapsed = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let lost = match ended {
+        Ok(Ok(error)) => error.map(Lost::Error),
+        Ok(Err(failure)) => Some(Lost::Failed(failure)),
+        Err(_) => Some(Lost::Failed(Failure::Timeout)),
+    };
     let mut tally = shared.tally.borrow_mut();
     tally.longest_ms = tally.longest_ms.max(elapsed);
-    let failure = match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(failure)) => Some(failure),
-        Err(_) => Some(Failure::Timeout),
-    };
-    if let Some(failure) = failure {
+    if let Some(Lost::Failed(failure)) = lost {
         *tally.failures.entry(failure).or_default() += 1;
+    }
+    drop(tally);
+    let mut losses = shared.losses.borrow_mut();
+    if let (Some(seen), true) = (lost, losses.len() < LOSSES_MAX) {
+        losses.push(Loss {
+            begin: begin.into_std(),
+            end: std::time::Instant::now(),
+            seen,
+        });
     }
     shared.open.set(shared.open.get() - 1);
 }
 
-async fn send(shared: &Shared, fresh: bool) -> Result<(), Failure> {
+/// Returns who answered with a status of 500 or above, if so.
+async fn send(shared: &Shared, fresh: bool) -> Result<Option<String>, Failure> {
     let load = &shared.load;
     let connection = if fresh { "Connection: close\r\n" } else { "" };
     let request = format!(
@@ -189,13 +230,14 @@ async fn send(shared: &Shared, fresh: bool) -> Result<(), Failure> {
         Some(reason) => format!("proxy:{reason}"),
         None => answer.release.unwrap_or_else(|| "unknown".to_owned()),
     };
-    let account = if answer.status >= 500 {
+    let is_error = answer.status >= 500;
+    let account = if is_error {
         &mut tally.errors
     } else {
         &mut tally.by_release
     };
-    *account.entry(who).or_default() += 1;
-    Ok(())
+    *account.entry(who.clone()).or_default() += 1;
+    Ok(is_error.then_some(who))
 }
 
 async fn say(shared: &Shared, bytes: usize) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ mod relay;
 mod talk;
 mod tally;
 
-pub use client::{Load, Mix, Running};
+pub use client::{Load, Loss, Lost, Mix, Running};
 pub use exchange::Failure;
 pub use held::{Held, HeldCount, HeldKind};
 pub use relay::Relay;

@@ -6,10 +6,12 @@
 mod cluster;
 mod said;
 mod server;
+mod soak;
 
 pub use cluster::Cluster;
 pub use said::Said;
 pub use server::{Stage, StageError, THREADS};
+pub use soak::{Soak, SoakReport};
 
 /// The address that a service is reached at when nothing says otherwise: a port that is free now
 /// and outside the range of outgoing connections.

@@ -291,7 +291,7 @@ fn unlock(folder: &Path) {
     }
 }
 
-fn signal(pid: u32, signal: Signal) -> Result<(), StageError> {
+pub(crate) fn signal(pid: u32, signal: Signal) -> Result<(), StageError> {
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let raw = raw.ok_or_else(|| StageError::new("no process", pid))?;
     kill_process(raw, signal)
