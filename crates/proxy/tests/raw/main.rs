@@ -12,6 +12,7 @@ mod cutover;
 mod deadlines;
 mod endings;
 mod exact;
+mod faults;
 mod forwarding;
 mod goodbyes;
 mod half_closed;

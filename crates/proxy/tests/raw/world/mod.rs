@@ -3,6 +3,7 @@
 
 mod client;
 mod endpoint;
+pub(crate) mod faulty;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
