@@ -175,6 +175,7 @@ async fn attempt<S: Stream>(
     visit: &mut Visit,
     mut claim: Claim,
 ) -> Attempted {
+    visit.deadlines.answered();
     let mut upstream = match upstream(client, exchange, visit, &mut claim).await {
         Ok(link) => link,
         Err(NoLink::Full) => return Attempted::Full(claim),

@@ -83,8 +83,7 @@ pub(crate) struct Relay<'a, S: Stream> {
 
 impl<S: Stream> Relay<'_, S> {
     /// Sets the first deadline.
-    pub(crate) fn begin(&mut self) {
-        self.visit.deadlines.answered();
+    pub(crate) fn begin(&self) {
         let patience = self.visit.limits.idle_timeout;
         let watch = &self.client.watch;
         watch.set_deadline_before(patience, self.visit.until());

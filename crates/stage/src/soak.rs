@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use load::Tally;
 
-use account::{Account, Fault};
-use act::{Act, Player};
+use account::Account;
+use act::Player;
 use client::Client;
 
 use crate::{Stage, StageError, free_address};

@@ -43,7 +43,8 @@ fn main() -> ExitCode {
 }
 
 fn asked(mut args: impl Iterator<Item = String>) -> Result<(PathBuf, Soak), String> {
-    let binary = PathBuf::from(args.next().ok_or("no binary is named")?);
+    let binary = args.next().ok_or("no binary is named")?;
+    let binary = std::path::absolute(binary).map_err(|error| error.to_string())?;
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     let mut soak = Soak {
         seed: since.as_secs(),

@@ -266,3 +266,19 @@ fn old_releases_are_pruned_but_never_the_active_or_the_previous_one() {
     );
     assert_eq!(project.run(&["rollback"]).code, 0);
 }
+
+#[test]
+fn a_rolling_deploy_of_instances_that_take_one_request_at_a_time_refuses_nobody() {
+    let service = "[service.web.proxy]\nlimits = { requests = 1, connections = 2, queue = { length = 4000, wait = \"30s\" } }";
+    let mut project = Project::deployed(service, "");
+    let client = project.load(200);
+    for _ in 0..2 {
+        let said = project.deploy(service, "", &[]);
+        assert_eq!(said.code, 0, "{}", said.errors);
+        let receipt = &said.receipts()[0];
+        let harmed = (receipt.lost, receipt.cut, receipt.refused);
+        assert_eq!(harmed, (Some(0), Some(0), Some(0)), "{receipt:?}");
+        assert!(receipt.requests.unwrap() > 0);
+    }
+    client.stop_unharmed();
+}

@@ -267,7 +267,7 @@ env = {{ VERSION = "{}" }}
     }
 
     /// Requests that the server counts, once they are those that were sent or no more come.
-    pub(super) fn counted(&mut self, sent: u64) -> Result<u64, StageError> {
+    pub(super) fn counted(&self, sent: u64) -> Result<u64, StageError> {
         let mut counted = 0;
         let begun = Instant::now();
         while counted < sent && begun.elapsed() < DEATH {
