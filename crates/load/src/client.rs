@@ -176,7 +176,10 @@ async fn one(shared: Rc<Shared>, fresh: bool) {
         Mix::KeepAlive | Mix::HalfFresh => {
             timeout(shared.load.patience, send(&shared, fresh)).await
         }
-        Mix::Tcp { bytes } => timeout(shared.load.patience, say(&shared, bytes)).await,
+        Mix::Tcp { bytes } => {
+            let said = timeout(shared.load.patience, say(&shared, bytes)).await;
+            said.map(|said| said.map(|()| None))
+        }
     };
     let elapsed = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let lost = match ended {
