@@ -27,7 +27,8 @@ pub enum FieldKind {
     Forwarded,
     /// Every other header that tells where a request came from.
     ForwardedOther,
-    /// Any other header that belongs to one connection, or is named by `Connection`.
+    /// Any other header that belongs to one connection, is named by `Connection`, or is the
+    /// proxy's own to say.
     HopByHop,
     /// A name with an underscore, which some programs read as a hyphen.
     Underscore,
@@ -147,6 +148,8 @@ pub(crate) fn classify(name: &[u8]) -> FieldKind {
         10 if is(b"keep-alive") => Some(FieldKind::HopByHop),
         14 if is(b"content-length") => Some(FieldKind::ContentLength),
         14 if is(b"http2-settings") => Some(FieldKind::HopByHop),
+        // Only the proxy says that nobody gets an answer.
+        14 if is(b"gapless-shadow") => Some(FieldKind::HopByHop),
         15 if is(b"x-forwarded-for") => Some(FieldKind::ForwardedFor),
         16 if is(b"proxy-connection") => Some(FieldKind::HopByHop),
         17 if is(b"transfer-encoding") => Some(FieldKind::TransferEncoding),

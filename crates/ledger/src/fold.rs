@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use traffic::{Cell, Outcome, Phase};
 
-use crate::layout::{CELLS, Slot};
+use crate::layout::{CELLS, SHADOW_SLOTS, SLOTS, Slot};
 use crate::reader::Ledger;
 
 /// What a dead worker had open. All of it is counted as [`Outcome::Killed`] or in the
@@ -28,9 +28,15 @@ impl Ledger {
     /// process dies in the middle, the next one's call counts nothing twice.
     pub fn fold_dead(&self, generation: u64) -> Dead {
         let mut dead = Dead::default();
-        for slot in self.used() {
+        let mut copies = Dead::default();
+        for (number, slot) in self.numbered() {
             if generation != 0 && slot.head.generation.load(Acquire) == generation {
-                slot.fold(&mut dead);
+                // Nobody waited for a copy.
+                slot.fold(if number < SLOTS - SHADOW_SLOTS {
+                    &mut dead
+                } else {
+                    &mut copies
+                });
                 slot.head.confirmed.store(0, Relaxed);
                 slot.head.generation.store(0, Release);
             }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use traffic::{Closed, Outcome, Phase, Rejected};
+use traffic::{Closed, Dropped, Outcome, Phase, Rejected};
 
 use crate::gap::GapRing;
 use crate::latency::BUCKETS;
@@ -13,6 +13,8 @@ use crate::latency::BUCKETS;
 /// Memory is taken only by those that were ever used; draining workers keep theirs for as long
 /// as a connection lasts.
 pub const SLOTS: usize = 64;
+/// The last of them: those of threads that ask shadows. Nobody got what is counted there.
+pub const SHADOW_SLOTS: usize = 8;
 /// How many endpoints there can be.
 pub const CELLS: usize = 4096;
 /// How many services there can be.
@@ -21,11 +23,11 @@ pub const SERVICES: usize = 256;
 /// `GAPLESS` and the number of this layout.
 pub(crate) const LAYOUT: u64 = u64::from_be_bytes(*b"GAPLESS\x03");
 
-/// Room for reasons: new ones are no new layout.
+/// Room for reasons: new ones are no new layout. Those of [`Dropped`] begin at its end.
 pub(crate) const REJECTED: usize = 32;
 /// The same of [`Closed`].
 pub(crate) const CLOSED: usize = 32;
-const _: () = assert!(Rejected::COUNT <= REJECTED && Closed::COUNT <= CLOSED);
+const _: () = assert!(Rejected::COUNT + Dropped::COUNT <= REJECTED && Closed::COUNT <= CLOSED);
 
 /// The whole file. Every field is an atomic and valid as zeros.
 #[repr(C)]

@@ -22,7 +22,7 @@ mod writer;
 pub use fold::Dead;
 pub use gap::GAP_SECONDS;
 pub use latency::{BUCKETS, Histogram};
-pub use layout::{CELLS, SERVICES, SLOTS};
+pub use layout::{CELLS, SERVICES, SHADOW_SLOTS, SLOTS};
 pub use mapping::{MapError, SIZE};
 pub use reader::{Ledger, Overdue};
 pub use totals::{CellTotals, ServiceTotals, SlotTotals};

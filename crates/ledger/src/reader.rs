@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use model::Revision;
 use traffic::Cell;
 
-use crate::layout::{CELLS, Layout, SERVICES, Slot};
+use crate::layout::{CELLS, Layout, SERVICES, SHADOW_SLOTS, SLOTS, Slot};
 use crate::mapping::{MapError, Mapping};
 use crate::totals::{CellTotals, ServiceTotals, SlotTotals};
 use crate::writer::{Writer, WriterError};
@@ -48,7 +48,20 @@ impl Ledger {
     ///
     /// [`WriterError::Full`] when there is none left.
     pub fn writer(&self, generation: u64, thread: u32) -> Result<Writer, WriterError> {
-        Writer::take(self.mapping.clone(), generation, thread)
+        let slots = 0..SLOTS - SHADOW_SLOTS;
+        Writer::take(self.mapping.clone(), slots, (generation, thread))
+    }
+
+    /// Takes a slot for a thread that asks shadows. What it has open holds up a drain like
+    /// everything else, and is part of no other figure than [`Ledger::copies`].
+    ///
+    /// # Errors
+    ///
+    /// [`WriterError::Full`] when there is none left.
+    pub fn shadow_writer(&self, generation: u64) -> Result<Writer, WriterError> {
+        let slots = SLOTS - SHADOW_SLOTS..SLOTS;
+        let thread = u32::try_from(SLOTS).expect("there are few slots");
+        Writer::take(self.mapping.clone(), slots, (generation, thread))
     }
 
     fn layout(&self) -> &Layout {
@@ -56,10 +69,18 @@ impl Ledger {
     }
 
     pub(crate) fn used(&self) -> impl Iterator<Item = &Slot> {
-        self.layout()
-            .slots
-            .iter()
-            .filter(|slot| slot.head.used.load(Acquire) != 0)
+        used(&self.layout().slots)
+    }
+
+    /// The same with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        let slots = self.layout().slots.iter().enumerate();
+        slots.filter(|(_, slot)| slot.head.used.load(Acquire) != 0)
+    }
+
+    /// The slots of those that answer somebody.
+    fn serving(&self) -> impl Iterator<Item = &Slot> {
+        used(&self.layout().slots[..SLOTS - SHADOW_SLOTS])
     }
 
     /// True once every thread that holds a slot follows this table or a newer one.
@@ -104,13 +125,16 @@ impl Ledger {
             .sum()
     }
 
-    /// Requests admitted to an endpoint and not yet ended, over all workers.
+    /// Requests admitted to an endpoint and not yet ended, over all workers, and copies.
     #[must_use]
     pub fn open(&self, cell: Cell) -> u64 {
-        let gauges = self
-            .used()
-            .map(|slot| slot.open[cell.0 as usize % CELLS].load(Acquire));
-        gauges.map(u64::from).sum()
+        open(self.used(), cell)
+    }
+
+    /// The same without copies: somebody waits for each of them.
+    #[must_use]
+    pub fn open_requests(&self, cell: Cell) -> u64 {
+        open(self.serving(), cell)
     }
 
     /// Requests of a service that wait for an endpoint, over all workers.
@@ -122,14 +146,16 @@ impl Ledger {
         gauges.map(u64::from).sum()
     }
 
-    /// Totals of an endpoint.
+    /// Totals of an endpoint, without copies.
     #[must_use]
     pub fn cell(&self, cell: Cell) -> CellTotals {
-        let mut totals = CellTotals::default();
-        for slot in self.used() {
-            totals.add_cell(&slot.endpoints[cell.0 as usize % CELLS]);
-        }
-        totals
+        totals(self.serving(), cell)
+    }
+
+    /// Totals of the copies that an endpoint got.
+    #[must_use]
+    pub fn copies(&self, cell: Cell) -> CellTotals {
+        totals(used(&self.layout().slots[SLOTS - SHADOW_SLOTS..]), cell)
     }
 
     /// Totals of a service.
@@ -191,4 +217,23 @@ impl Ledger {
             cell.clear();
         }
     }
+}
+
+fn used(slots: &[Slot]) -> impl Iterator<Item = &Slot> {
+    slots
+        .iter()
+        .filter(|slot| slot.head.used.load(Acquire) != 0)
+}
+
+fn open<'a>(slots: impl Iterator<Item = &'a Slot>, cell: Cell) -> u64 {
+    let gauges = slots.map(|slot| slot.open[cell.0 as usize % CELLS].load(Acquire));
+    gauges.map(u64::from).sum()
+}
+
+fn totals<'a>(slots: impl Iterator<Item = &'a Slot>, cell: Cell) -> CellTotals {
+    let mut totals = CellTotals::default();
+    for slot in slots {
+        totals.add_cell(&slot.endpoints[cell.0 as usize % CELLS]);
+    }
+    totals
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use traffic::{Closed, Effect, Outcome, Phase, Rejected};
+use traffic::{Closed, Dropped, Effect, Outcome, Phase, Rejected};
 
 use crate::latency::Histogram;
 use crate::layout::{EndpointCell, ServiceCell, SlotHead};
@@ -112,6 +112,8 @@ pub struct ServiceTotals {
     pub queue_left: u64,
     /// Requests that the proxy answered itself, by the reason's index.
     pub rejected: [u64; Rejected::COUNT],
+    /// Requests drawn for a shadow and not copied, by the reason's index.
+    pub not_copied: [u64; Dropped::COUNT],
 }
 
 impl ServiceTotals {
@@ -134,6 +136,9 @@ impl ServiceTotals {
         for (mine, theirs) in window.rejected.iter_mut().zip(&earlier.rejected) {
             *mine = mine.saturating_sub(*theirs);
         }
+        for (mine, theirs) in window.not_copied.iter_mut().zip(&earlier.not_copied) {
+            *mine = mine.saturating_sub(*theirs);
+        }
         window
     }
 }
@@ -147,6 +152,9 @@ impl ServiceTotals {
         self.held_left += cell.held_left.load(Relaxed);
         self.queue_left += cell.queue_left.load(Relaxed);
         for (mine, theirs) in self.rejected.iter_mut().zip(&cell.rejected) {
+            *mine += theirs.load(Relaxed);
+        }
+        for (mine, theirs) in self.not_copied.iter_mut().zip(cell.rejected.iter().rev()) {
             *mine += theirs.load(Relaxed);
         }
     }

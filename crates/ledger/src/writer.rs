@@ -2,14 +2,17 @@
 
 use std::cell::Cell as Local;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use model::Revision;
-use traffic::{Cell, Closed, Outcome, Phase, Rejected};
+use traffic::{Cell, Closed, Dropped, Outcome, Phase, Rejected};
 
 use crate::latency::bucket;
-use crate::layout::{CELLS, EndpointCell, SERVICES, SLOTS, ServiceCell, Slot};
+use crate::layout::{
+    CELLS, EndpointCell, REJECTED, SERVICES, SHADOW_SLOTS, SLOTS, ServiceCell, Slot,
+};
 use crate::mapping::Mapping;
 
 /// Waits shorter than this are not compared with what other threads saw.
@@ -19,7 +22,7 @@ const GAP_WORTH_LOOKING_MICROS: u64 = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WriterError {
     /// All are taken.
-    #[error("all {SLOTS} slots of the ledger are taken")]
+    #[error("all slots of the ledger are taken")]
     Full,
 }
 
@@ -52,12 +55,12 @@ fn lower_gauge(gauge: &AtomicU32) {
 impl Writer {
     pub(crate) fn take(
         mapping: Mapping,
-        generation: u64,
-        thread: u32,
+        mut slots: Range<usize>,
+        (generation, thread): (u64, u32),
     ) -> Result<Self, WriterError> {
         assert!(generation > 0, "generations begin at 1");
-        let free = mapping.layout().slots.iter().position(|slot| {
-            let owner = &slot.head.generation;
+        let free = slots.find(|&slot| {
+            let owner = &mapping.layout().slots[slot].head.generation;
             owner
                 .compare_exchange(0, generation, Acquire, Relaxed)
                 .is_ok()
@@ -128,7 +131,8 @@ impl Writer {
     }
 
     fn used(&self) -> impl Iterator<Item = &Slot> {
-        let slots = self.mapping.layout().slots.iter();
+        // A shadow takes no place from a request, and nobody waits for it.
+        let slots = self.mapping.layout().slots[..SLOTS - SHADOW_SLOTS].iter();
         slots.filter(|slot| slot.head.used.load(Acquire) != 0)
     }
 
@@ -237,6 +241,12 @@ impl Writer {
             None => &self.slot().head.rejected,
         };
         raise(&counters[reason.index()], 1);
+    }
+
+    /// Counts a request that was drawn for a service's shadow and not copied.
+    pub fn not_copied(&self, service: Cell, reason: Dropped) {
+        let counters = &self.service(service).rejected;
+        raise(&counters[REJECTED - 1 - reason.index()], 1);
     }
 
     /// Counts a user moved back because the candidate had no ready endpoint.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use ledger::{Ledger, MapError, SIZE, WriterError};
 use model::Revision;
 use rustix::fs::MemfdFlags;
-use traffic::{Cell, Outcome, Phase, Rejected};
+use traffic::{Cell, Dropped, Outcome, Phase, Rejected};
 
 fn memory() -> OwnedFd {
     // Not closed on exec: the writer process below inherits it.
@@ -59,7 +59,7 @@ fn untouched_cells_cost_no_memory() {
 #[test]
 fn slots_are_limited_and_come_back() {
     let ledger = Ledger::map(memory()).unwrap();
-    let mut writers: Vec<_> = (0..ledger::SLOTS as u32)
+    let mut writers: Vec<_> = (0..(ledger::SLOTS - ledger::SHADOW_SLOTS) as u32)
         .map(|thread| ledger.writer(1, thread).unwrap())
         .collect();
     assert_eq!(ledger.writer(2, 0).unwrap_err(), WriterError::Full);
@@ -260,4 +260,68 @@ fn what_a_killed_worker_had_open_is_known_exactly_and_counted_once() {
     assert!(ledger.confirmed(Revision(4)));
     assert_eq!(ledger.fold_dead(7), ledger::Dead::default());
     assert_eq!(count(&ledger, 1, Outcome::Killed), 2);
+}
+
+#[test]
+fn what_a_shadow_has_open_holds_up_a_drain_and_is_part_of_nothing_else() {
+    let memory = memory();
+    let ledger = Ledger::map(&memory).unwrap();
+    let shadow = ledger.shadow_writer(7).unwrap();
+    let writer = ledger.writer(7, 0).unwrap();
+    shadow.claim(Cell(1));
+    writer.claim(Cell(1));
+    assert_eq!(
+        (ledger.open(Cell(1)), ledger.open_requests(Cell(1))),
+        (2, 1)
+    );
+    shadow.end(Cell(1), Outcome::Status5xx);
+    writer.end(Cell(1), Outcome::Status2xx);
+    assert_eq!(ledger.cell(Cell(1)).ended(), 1);
+    assert_eq!(ledger.copies(Cell(1)).ended(), 1);
+    assert_eq!(count(&ledger, 1, Outcome::Status5xx), 0);
+}
+
+#[test]
+fn a_thread_that_asks_shadows_confirms_tables_like_any_other() {
+    let memory = memory();
+    let ledger = Ledger::map(&memory).unwrap();
+    let shadow = ledger.shadow_writer(7).unwrap();
+    assert!(!ledger.confirmed(Revision(1)));
+    shadow.confirm(Revision(1));
+    assert!(ledger.confirmed(Revision(1)));
+}
+
+#[test]
+fn copies_of_a_killed_worker_are_counted_as_killed_and_as_nobodys_requests() {
+    let memory = memory();
+    let ledger = Ledger::map(&memory).unwrap();
+    let shadow = ledger.shadow_writer(7).unwrap();
+    shadow.claim(Cell(1));
+    // A killed worker gives nothing back.
+    std::mem::forget(shadow);
+    assert_eq!(ledger.fold_dead(7), ledger::Dead::default());
+    assert_eq!(ledger.open(Cell(1)), 0);
+    assert_eq!(
+        ledger
+            .copies(Cell(1))
+            .outcome(Phase::Serving, Outcome::Killed),
+        1
+    );
+    assert_eq!(ledger.cell(Cell(1)).ended(), 0);
+}
+
+#[test]
+fn reasons_for_not_copying_do_not_mix_with_those_for_rejecting() {
+    let memory = memory();
+    let ledger = Ledger::map(&memory).unwrap();
+    let writer = ledger.writer(7, 0).unwrap();
+    for reason in Dropped::ALL {
+        writer.not_copied(Cell(3), reason);
+    }
+    for reason in Rejected::ALL {
+        writer.rejected(Some(Cell(3)), reason);
+    }
+    let totals = ledger.service(Cell(3));
+    assert_eq!(totals.not_copied, [1; Dropped::COUNT]);
+    assert_eq!(totals.rejected, [1; Rejected::COUNT]);
 }

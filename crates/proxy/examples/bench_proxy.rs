@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let proxy = Proxy::start(
         setups.collect::<Result<_, _>>()?,
+        ledger.shadow_writer(1)?,
         Settings::default(),
         tls::Tickets::unshared()?,
     )?;

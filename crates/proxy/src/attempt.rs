@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use http1::{BodyRelay, UpstreamSide};
+use http1::{BodyRelay, Persist, RewriteRequest, Tunnel, UpstreamSide};
 use tokio::net::TcpStream;
 use traffic::{Late, Outcome, Progress, Rejected};
 
@@ -17,6 +17,7 @@ use crate::links::Link;
 use crate::pool::{Place, connect, poll_connected};
 use crate::presence::Asking;
 use crate::relay::{End, Failure, Relay};
+use crate::shadow::{Copy, Drawn, SHADOW};
 use crate::stream::Stream;
 use crate::visit::{Admission, Turned, Visit};
 use crate::watch::TICK;
@@ -135,6 +136,38 @@ fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange, visit: &Visit
     let rewrite = visit.rewrite(client, &fields);
     http1::write_request(&exchange.request, &rewrite, &mut up.out);
     up.hold = Hold::Everything;
+    if let Some(drawn) = visit.drawn {
+        copy(client, exchange, (visit, &drawn));
+    }
+}
+
+/// Begins a copy for the service's shadow, and hands it over if no body is to come.
+fn copy<S: Stream>(client: &Client<S>, exchange: &mut Exchange, (visit, drawn): (&Visit, &Drawn)) {
+    let fields = visit.caller.fields();
+    let mut replace = fields.as_slice().to_vec();
+    replace.push((SHADOW, drawn.mark()));
+    if drawn.compares {
+        // What is packed cannot be compared field by field.
+        replace.push(("accept-encoding", b""));
+    }
+    let rewrite = RewriteRequest {
+        replace: &replace,
+        tunnel: Tunnel::Refused,
+        persist: Persist::Close,
+        ..visit.rewrite(client, &fields)
+    };
+    let request = &exchange.request;
+    let copy = Copy::begin(&client.thread, drawn, request, |out| {
+        if let Some(version) = visit.proxy_protocol {
+            let ends = (visit.caller.source(client), client.entrance.address);
+            http1::write_introduction(version, ends, out);
+        }
+        http1::write_request(request, &rewrite, out);
+    });
+    match copy {
+        Some(copy) if exchange.up.is_body_ended() => copy.send(),
+        unfinished => exchange.up.copy = unfinished,
+    }
 }
 
 /// Claims an endpoint for another attempt, if one may be made.

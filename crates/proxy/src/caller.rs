@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
         self.count += 1;
     }
 
-    fn as_slice(&self) -> &[(&'a str, &'a [u8])] {
+    pub(crate) fn as_slice(&self) -> &[(&'a str, &'a [u8])] {
         &self.fields[..self.count]
     }
 }

@@ -8,6 +8,7 @@ use http1::{BodyError, BodyRelay};
 use tokio::io::AsyncWrite;
 
 use crate::buffer::Buffer;
+use crate::shadow::Copy;
 
 /// Runs of a body up to this length are copied behind what is to be written before them:
 /// cheaper than a write of two parts.
@@ -37,6 +38,8 @@ pub(crate) struct Flow {
     /// The body, once its head is through.
     pub(crate) relay: Option<BodyRelay>,
     pub(crate) hold: Hold,
+    /// What goes to the service's shadow, too.
+    pub(crate) copy: Option<Box<Copy>>,
     written: usize,
     /// How many bytes at the input's beginning go to the target as they are.
     passed: usize,
@@ -52,6 +55,7 @@ impl Flow {
         self.out.shrink_to(KEPT_BYTES_MAX);
         self.relay = None;
         self.hold = Hold::Nothing;
+        self.copy = None;
         self.written = 0;
         self.begun = false;
     }
@@ -115,8 +119,20 @@ impl Flow {
                 Hold::Nothing => relay.pass(input)?,
                 Hold::Everything => 0,
             };
+            if self
+                .copy
+                .as_mut()
+                .is_some_and(|copy| !copy.add(&input[..passed]))
+            {
+                self.copy = None;
+            }
             taken += if passed == 0 {
+                let before = self.out.len();
                 let pumped = relay.pump(input, &mut self.out)?;
+                let copy = self.copy.as_mut();
+                if copy.is_some_and(|copy| !copy.add(&self.out[before..])) {
+                    self.copy = None;
+                }
                 self.input.consume(pumped);
                 pumped
             } else if passed <= COPY_BYTES_MAX && self.written < self.out.len() {

@@ -34,6 +34,7 @@ mod room;
 mod routing;
 mod secure;
 mod serve;
+mod shadow;
 mod standing;
 mod start;
 mod stream;

@@ -210,6 +210,9 @@ impl<S: Stream> Relay<'_, S> {
             if self.visit.deadlines.has_attempts() {
                 self.visit.deadlines.sent(now_micros());
             }
+            if let Some(copy) = self.up.copy.take() {
+                copy.send();
+            }
             return Ok(Moved::Yes);
         }
         if self.up.input.is_empty() {

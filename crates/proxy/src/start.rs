@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ledger::Writer;
+use model::ShadowKey;
 use tls::Tickets;
 use traffic::{Cell, ListenerKind, Table};
+use verdict::Tally;
 
 use crate::access::{self, AccessPlace};
 use crate::crowds::Crowds;
@@ -19,6 +21,7 @@ use crate::orders::{Ending, Listening, OrderBox, Orders};
 use crate::queue::Heads;
 use crate::room::Room;
 use crate::routing::Routing;
+use crate::shadow::{self, Findings, Shadows};
 use crate::thread::{self, Given};
 
 /// What one proxy thread begins with.
@@ -84,6 +87,9 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Proxy {
     threads: Vec<Running>,
+    /// The thread that asks shadows, and what comparing has found there.
+    shadow: Running,
+    findings: Findings,
     access: Option<access::Writer>,
     keeper: Arc<Keeper>,
     /// The thread that looks at certificates ends with this.
@@ -98,13 +104,15 @@ struct Running {
 
 impl Proxy {
     /// Starts one thread for each setup. They accept at once and let requests wait for the
-    /// first table. Clients resume their TLS sessions by `tickets`.
+    /// first table. Clients resume their TLS sessions by `tickets`. One more thread asks
+    /// shadows; `shadow` is its slot of the ledger.
     ///
     /// # Errors
     ///
     /// [`StartError`] when a thread or its runtime cannot be made; those already started end.
     pub fn start(
         setups: Vec<ThreadSetup>,
+        shadow: Writer,
         settings: Settings,
         tickets: Tickets,
     ) -> Result<Self, StartError> {
@@ -118,6 +126,7 @@ impl Proxy {
         let links = Arc::new(Links::default());
         let boxes: Vec<Arc<OrderBox>> = setups.iter().map(|_| Arc::default()).collect();
         let heads = Arc::new(Heads::new(boxes.clone()));
+        let (shadows, received) = Shadows::new();
         let mut threads = Vec::new();
         for (number, (setup, orders)) in setups.into_iter().zip(boxes).enumerate() {
             let given = Given {
@@ -130,15 +139,23 @@ impl Proxy {
                     .as_ref()
                     .map(access::Writer::access)
                     .unwrap_or_default(),
+                shadows: shadows.clone(),
             };
             let handle = thread::spawn(number, setup, given, Arc::clone(&orders))?;
             threads.push(Running { orders, handle });
         }
         let keeper = Arc::new(Keeper::new(tickets));
+        let findings = Findings::default();
+        let orders = Arc::new(OrderBox::default());
+        let found = (shadow, findings.clone());
+        let handle = shadow::spawn(found, received, Arc::clone(&orders))?;
+        let shadow = Running { orders, handle };
         let orders = threads.iter().map(|running: &Running| &running.orders);
         let looking = look(Arc::clone(&keeper), orders.map(Arc::clone).collect())?;
         Ok(Self {
             threads,
+            shadow,
+            findings,
             access,
             keeper,
             _looking: looking,
@@ -209,9 +226,17 @@ impl Proxy {
     /// is gone.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.threads
-            .iter()
-            .all(|running| running.handle.is_finished())
+        self.all().all(|running| running.handle.is_finished())
+    }
+
+    /// What comparing the answers to a shadow's copies has found in this process so far.
+    #[must_use]
+    pub fn compared(&self, key: ShadowKey) -> Option<Tally> {
+        self.findings.of(key)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Running> {
+        self.threads.iter().chain(std::iter::once(&self.shadow))
     }
 
     /// Ends: accepts nothing more, closes idle connections, lets open requests end within
@@ -223,7 +248,7 @@ impl Proxy {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.order(|orders| orders.ending = Ending::Now);
-        for running in self.threads {
+        for running in self.threads.into_iter().chain([self.shadow]) {
             if running.handle.join().is_err() {
                 tracing::error!("a proxy thread panicked");
             }
@@ -232,8 +257,7 @@ impl Proxy {
     }
 
     fn order(&self, mut change: impl FnMut(&mut Orders)) {
-        self.threads
-            .iter()
+        self.all()
             .for_each(|running| running.orders.change(&mut change));
     }
 }

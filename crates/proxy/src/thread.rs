@@ -31,6 +31,7 @@ use crate::pool::{Place, Pool};
 use crate::queue::{Heads, Queues};
 use crate::room::Room;
 use crate::routing::Routing;
+use crate::shadow::Shadows;
 use crate::start::{Settings, ThreadSetup};
 use crate::tcp::Pipes;
 use crate::watch::{State, TICK, Watches};
@@ -48,6 +49,7 @@ pub(crate) struct Given {
     pub(crate) links: Arc<Links>,
     pub(crate) heads: Arc<Heads>,
     pub(crate) access: Access,
+    pub(crate) shadows: Shadows,
 }
 
 /// What the tasks of a thread share.
@@ -60,6 +62,7 @@ pub(crate) struct Thread {
     pub(crate) links: Arc<Links>,
     pub(crate) queues: Queues,
     pub(crate) access: Access,
+    pub(crate) shadows: Shadows,
     pub(crate) watches: Rc<Watches>,
     pub(crate) blocks: Blocks,
     pub(crate) pool: Pool,
@@ -100,6 +103,7 @@ impl Thread {
             links: given.links,
             queues: Queues::new(given.heads, number),
             access: given.access,
+            shadows: given.shadows,
             watches: Rc::default(),
             blocks: Blocks::default(),
             pool: Pool::default(),

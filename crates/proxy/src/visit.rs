@@ -30,9 +30,11 @@ use crate::client::Client;
 use crate::clock::{now_micros, wall_micros};
 use crate::exchange::Exchange;
 use crate::flow::Hold;
+use crate::orders::Ending;
 use crate::pool::Place;
 use crate::presence::Asking;
 use crate::routing::Routing;
+use crate::shadow::Drawn;
 use crate::stream::Stream;
 use crate::thread::Thread;
 use held::PauseHold;
@@ -57,6 +59,8 @@ pub(crate) struct Visit {
     pub(crate) hsts: Option<Duration>,
     /// The port that a redirected request is sent to.
     pub(crate) https_port: u16,
+    /// Whether and how the request is copied.
+    pub(crate) drawn: Option<Drawn>,
     cookie: Option<CookieId>,
     kept: Option<ReleaseId>,
     attempts: u8,
@@ -131,6 +135,7 @@ impl Visit {
             account: Account::default(),
             hsts: None,
             https_port: 0,
+            drawn: None,
             cookie: None,
             kept: None,
             attempts: 0,
@@ -244,6 +249,11 @@ impl Visit {
             };
             let seen = self.seen::<S>(thread);
             let chosen = traffic::choose(service, &ask, &mut thread.standings.borrow_mut(), &seen);
+            if let (Chosen::At(choice), 0, Ending::Serving) =
+                (&chosen, self.attempts, thread.ending())
+            {
+                self.drawn = Drawn::new(thread, (service, choice.release), request);
+            }
             self.claim(client, service, chosen)
         })
     }

@@ -4,6 +4,7 @@ use model::{ReleaseId, Shadow, ShadowKey};
 use serde::{Deserialize, Serialize};
 
 use crate::Candidate;
+use crate::listed::listed;
 
 /// A release that gets copies of the stable release's requests. Nobody gets its answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,49 +28,19 @@ impl ShadowTable {
     }
 }
 
-/// Why a request that was drawn was not copied to a shadow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Dropped {
-    /// As many copies as there may be were under way.
-    Full,
-    /// Its body is longer than what is kept of one.
-    BodyTooLarge,
-    /// Its body did not come whole.
-    Unfinished,
-    /// The shadow had no ready endpoint.
-    NoEndpoint,
-    /// The shadow was over before the copy was sent.
-    Over,
-}
-
-impl Dropped {
-    /// How many there are.
-    pub const COUNT: usize = 5;
-    /// All of them, in the order of their indices.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Full,
-        Self::BodyTooLarge,
-        Self::Unfinished,
-        Self::NoEndpoint,
-        Self::Over,
-    ];
-
-    /// Its index, below [`Dropped::COUNT`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Its fixed name, on receipts.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::BodyTooLarge => "body_too_large",
-            Self::Unfinished => "unfinished",
-            Self::NoEndpoint => "no_endpoint",
-            Self::Over => "over",
-        }
+listed! {
+    /// Why a request that was drawn was not copied to a shadow.
+    pub enum Dropped {
+        /// As many copies as there may be were under way.
+        Full => "full",
+        /// Its body is longer than what is kept of one.
+        BodyTooLarge => "body_too_large",
+        /// Its body did not come whole.
+        Unfinished => "unfinished",
+        /// The shadow had no ready endpoint.
+        NoEndpoint => "no_endpoint",
+        /// The shadow was over before the copy was sent.
+        Over => "over",
     }
 }
 
@@ -116,13 +87,6 @@ mod tests {
     fn other_methods_are_not_copied() {
         for method in ["POST", "get", "DELETE"] {
             assert!(!shadow(10_000).draws(method, ReleaseId(1), 7), "{method}");
-        }
-    }
-
-    #[test]
-    fn indices_are_places_in_the_list() {
-        for (at, dropped) in Dropped::ALL.into_iter().enumerate() {
-            assert_eq!(dropped.index(), at);
         }
     }
 }

@@ -63,6 +63,9 @@ pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
     let ledger = ledger(&client).map_err(|error| failed("the ledger cannot be used")(&*error))?;
     let setups = setups(&ledger, &client, args.threads)
         .map_err(|error| failed("the ledger has no room")(&error))?;
+    let shadow = ledger
+        .shadow_writer(client.generation())
+        .map_err(|error| failed("the ledger has no room")(&error))?;
     let settings = Settings {
         access: Some(AccessPlace {
             directory: state.join(control::ACCESS_LOG),
@@ -72,7 +75,7 @@ pub(crate) fn run(common: &Common, args: &Worker) -> Result<Exit, Trouble> {
     };
     let tickets = Tickets::open(&state.join("tickets"))
         .map_err(|error| failed("the kernel gives no random bytes")(&error))?;
-    let proxy = Proxy::start(setups, settings, tickets)
+    let proxy = Proxy::start(setups, shadow, settings, tickets)
         .map_err(|error| failed("the proxy cannot start")(&error))?;
     let proxy = Arc::new(proxy);
     let served = runtime.block_on(serve(&state, &client, ledger, &proxy));

@@ -87,6 +87,7 @@ fn the_worker() {
     };
     let proxy = Proxy::start(
         vec![setup],
+        ledger.shadow_writer(2).unwrap(),
         Settings::default(),
         tls::Tickets::unshared().unwrap(),
     )

@@ -25,6 +25,7 @@ mod pressure;
 mod refusals;
 mod repeats;
 mod secure;
+mod shadow;
 mod splits;
 mod streams;
 mod tcp;

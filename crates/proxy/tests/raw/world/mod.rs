@@ -119,7 +119,8 @@ impl World {
                 },
                 writer: self.ledger.writer(1, thread).unwrap(),
             });
-        let proxy = Proxy::start(setups.collect(), settings, tickets).unwrap();
+        let shadow = self.ledger.shadow_writer(1).unwrap();
+        let proxy = Proxy::start(setups.collect(), shadow, settings, tickets).unwrap();
         if self.kind != ListenerKind::Http {
             for (thread, listener) in self.listeners.iter().enumerate() {
                 proxy.listen(thread, (self.address, self.kind), socket_of(listener));
