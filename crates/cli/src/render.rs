@@ -2,5 +2,6 @@
 
 pub(crate) mod plan;
 pub(crate) mod receipt;
+pub(crate) mod shadow;
 pub(crate) mod status;
 pub(crate) mod why;

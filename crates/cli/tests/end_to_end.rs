@@ -26,6 +26,8 @@ mod project;
 mod refusals;
 #[path = "end/secrets.rs"]
 mod secrets;
+#[path = "end/shadows.rs"]
+mod shadows;
 #[path = "end/soak.rs"]
 mod soak;
 #[path = "end/strategies.rs"]

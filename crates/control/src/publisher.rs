@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::ShadowKey;
 use traffic::{Cell, ListenerKind, Table};
+use verdict::Tally;
 
 /// What control asks of the data plane. Calls return at once; what the threads have taken is
 /// read from the ledger.
@@ -22,6 +24,9 @@ pub trait Publisher: Send {
     /// Says that an endpoint is cut in `left`, so that what never ends by itself can be ended
     /// before, spread over time. Said more than once.
     fn part(&mut self, cell: Cell, left: Duration);
+
+    /// What comparing the answers to a shadow's copies has found in this process so far.
+    fn compared(&mut self, key: ShadowKey) -> Option<Tally>;
 
     /// Ends every request and tunnel that is open at an endpoint.
     fn cut(&mut self, cell: Cell);

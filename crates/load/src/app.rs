@@ -31,6 +31,8 @@ pub enum Fault {
     Crash,
     /// Requests are never answered; its health is.
     Hang,
+    /// One field of `/item` has another type.
+    Differ,
 }
 
 impl FromStr for Fault {
@@ -43,8 +45,9 @@ impl FromStr for Fault {
             "errors" => Ok(Self::Errors),
             "crash" => Ok(Self::Crash),
             "hang" => Ok(Self::Hang),
+            "differ" => Ok(Self::Differ),
             other => Err(format!(
-                "`{other}` is none of none, latency, errors, crash, hang"
+                "`{other}` is none of none, latency, errors, crash, hang, differ"
             )),
         }
     }
@@ -115,7 +118,7 @@ type Body = BoxBody<Bytes, Infallible>;
 async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let health = request.uri().path() == "/healthz";
     match app.fault {
-        Fault::None | Fault::Errors => {}
+        Fault::None | Fault::Errors | Fault::Differ => {}
         Fault::Latency if !health => tokio::time::sleep(Duration::from_millis(400)).await,
         Fault::Hang if !health => std::future::pending().await,
         Fault::Crash if !health => crash_soon(),
@@ -125,6 +128,7 @@ async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, 
         "/healthz" => text("ok\n".to_owned()),
         "/events" => events(&app),
         "/socket" => socket(request),
+        path if path == "/item" || path.starts_with("/item/") => item(&app),
         _ => plain(&app, request).await,
     };
     if let Ok(release) = HeaderValue::from_str(&app.release) {
@@ -152,6 +156,27 @@ async fn plain(app: &App, request: Request<Incoming>) -> Response<Body> {
     if app.fault == Fault::Errors && SERVED.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
+    response
+}
+
+/// A document of which two fields are never the same twice.
+fn item(app: &App) -> Response<Body> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::SystemTime;
+    static ITEMS: AtomicU64 = AtomicU64::new(0);
+    let number = ITEMS.fetch_add(1, Ordering::Relaxed);
+    let id = format!("{:x}-{number}", std::process::id());
+    let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let at = at.map_or(0, |since| since.as_nanos());
+    let price = match app.fault {
+        Fault::Differ => "\"1050\"",
+        Fault::None | Fault::Latency | Fault::Errors | Fault::Crash | Fault::Hang => "1050",
+    };
+    let body = format!(r#"{{"id":"{id}","at":{at},"name":"kettle","price":{price}}}"#);
+    let mut response = text(body);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DatabaseName, Outcome, RolloutId, ServiceName};
+use crate::{DatabaseName, Outcome, RolloutId, ServiceName, ShadowAccount};
 
 /// The account of one rollout; its JSON form is stable (`"v": 1`).
 ///
@@ -63,6 +63,9 @@ pub struct Receipt {
     /// and the time that requests were held is in no gap and no latency.
     #[serde(default)]
     pub paused: PausedRequests,
+    /// What came of its shadows; nobody got what they answered, so it is part of nothing above.
+    #[serde(default, skip_serializing_if = "ShadowAccount::is_empty")]
+    pub shadow: ShadowAccount,
     /// Users moved back from the new release because it had no ready endpoint.
     pub moved_back: u64,
     /// From its begin to its end.

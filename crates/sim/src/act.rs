@@ -7,7 +7,7 @@ use fleet::{Exit, ProbeResult, Signal, SpawnError};
 use model::{InstanceId, JobKind, ReleaseId, RolloutId, ServiceName, Time};
 use rollout::Comparison;
 use traffic::Table;
-use verdict::Sample;
+use verdict::{Figures, Sample};
 
 use crate::check::Facts;
 use crate::disk::Refused;
@@ -311,6 +311,7 @@ impl World<'_> {
             new,
             since,
             old_window,
+            shadow,
             ..
         } = effect
         else {
@@ -323,6 +324,7 @@ impl World<'_> {
         let requests = (self.now.saturating_sub(since.0)) * RATE / 1_000;
         let quality = self.qualities.get(&(service.clone(), *new));
         let errors = quality.is_some_and(|known| known.0 == Quality::Errors);
+        let differs = quality.is_some_and(|known| known.0 == Quality::Differs);
         let sample = |requests, failures| Sample {
             requests,
             failures,
@@ -336,7 +338,15 @@ impl World<'_> {
             since: Time(since.0),
             old: sample(before, 0),
             new: sample(requests, if errors { requests / 3 } else { 0 }),
-            compared: None,
+            compared: shadow.map(|key| {
+                let differing = if differs { requests } else { 0 };
+                let figures = Figures {
+                    compared: requests,
+                    differing,
+                    worst: None,
+                };
+                (key, figures)
+            }),
         };
         let rollout = *rollout;
         let wait = self.rng.within(2, 20);

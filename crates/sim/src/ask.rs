@@ -141,6 +141,7 @@ impl World<'_> {
             | Quality::Slow(_)
             | Quality::Crashes(_)
             | Quality::Errors
+            | Quality::Differs
             | Quality::JobFails => false,
         };
         let facts = ReleaseFacts {

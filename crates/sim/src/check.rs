@@ -11,6 +11,7 @@ mod journal;
 mod pause;
 mod receipt;
 mod route;
+mod shadow;
 mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +68,8 @@ pub enum Rule {
     GateHolds,
     /// A step lasts its time.
     StepLasts,
+    /// A release that gets copies only answers nobody.
+    ShadowAnswersNobody,
     /// A frozen rollout does not move on.
     HoldHolds,
     /// A pause holds new requests while it lasts.
@@ -261,6 +264,8 @@ struct Roll {
     share: Share,
     /// When each share was first published.
     shares: Vec<(Share, u64)>,
+    /// When the shadow of each step was first published, and whether enough was compared in it.
+    shadows: BTreeMap<u32, (u64, bool)>,
     shrunk: bool,
     aborted: Option<Share>,
     superseded: bool,

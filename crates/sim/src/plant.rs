@@ -177,6 +177,12 @@ plants! {
     RestartIgnored,
     /// Does not let a rollback move back.
     NeverReturns,
+    /// Lets a shadow answer users.
+    ShadowAnswers,
+    /// Goes on sending copies when a shadow is over.
+    ShadowStays,
+    /// Takes differing answers for equal ones.
+    DifferencesIgnored,
 }
 
 /// The planted bug of one life, and what it remembers.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{
-    Affinity, Argv, Audience, AudienceValue, Blue, Check, Count, Delivery, Digest, Health, Limit,
-    Limits, Metric, OnFail, OnNoData, Policy, Port, Probe, ProxyLimits, Release, ReleaseId,
-    ReleaseSpec, RolloutPolicy, ServiceName, Share, Step, Stop, Strategy,
+    Affinity, Argv, Audience, AudienceValue, Blue, Check, Compare, Count, Delivery, Digest, Health,
+    Limit, Limits, Metric, OnFail, OnNoData, Policy, Port, Probe, ProxyLimits, Release, ReleaseId,
+    ReleaseSpec, RolloutPolicy, ServiceName, Shadow, Share, Step, Stop, Strategy,
 };
 
 use crate::rng::Rng;
@@ -55,6 +55,8 @@ pub(crate) enum Quality {
     Unusable,
     /// Is ready, and fails its requests.
     Errors,
+    /// Is ready, and answers otherwise than the release before.
+    Differs,
     /// Its job before everything fails.
     JobFails,
 }
@@ -111,7 +113,8 @@ pub(crate) fn draft(rng: &mut Rng, service: &ServiceSetup) -> Draft {
         65..=70 => Quality::Never,
         71..=80 => Quality::Crashes(rng.pick(&[5, 100, 1_200, 7_000])),
         81..=84 => Quality::Unusable,
-        85..=95 => Quality::Errors,
+        85..=91 => Quality::Errors,
+        92..=95 => Quality::Differs,
         _ => Quality::JobFails,
     };
     let replicas = rng.pick(&[1, 2, 2, 3, 4]);
@@ -188,7 +191,10 @@ fn strategy(rng: &mut Rng, port: Port) -> Strategy {
             preview: rng.percent(20).then(audience),
             smoke: rng.percent(20).then(command),
             approve: rng.percent(15),
-            steps: Vec::new(),
+            steps: match rng.percent(30) {
+                true => vec![before_exposure(rng)],
+                false => Vec::new(),
+            },
         }),
         60..=92 => canary(rng),
         _ => Strategy::Recreate,
@@ -213,6 +219,9 @@ fn rolling(rng: &mut Rng) -> Strategy {
 fn canary(rng: &mut Rng) -> Strategy {
     let mut weight = 0;
     let mut steps = Vec::new();
+    if rng.percent(30) {
+        steps.push(before_exposure(rng));
+    }
     for _ in 0..rng.within(1, 3) {
         weight = (weight + rng.within(100, 4_000)).min(10_000);
         steps.push(Step {
@@ -220,10 +229,35 @@ fn canary(rng: &mut Rng) -> Strategy {
             lasts: Duration::from_millis(rng.pick(&[0, 500, 2_000, 5_000])),
             approve: rng.percent(15),
             audience: rng.percent(15).then(audience),
-            shadow: None,
+            shadow: rng.percent(10).then(|| shadow(rng)),
         });
     }
     Strategy::Canary { steps }
+}
+
+/// A step in which the new release answers nobody.
+fn before_exposure(rng: &mut Rng) -> Step {
+    Step {
+        weight: Share::NONE,
+        lasts: Duration::from_millis(rng.pick(&[500, 2_000, 5_000])),
+        approve: rng.percent(10),
+        audience: None,
+        shadow: Some(shadow(rng)),
+    }
+}
+
+fn shadow(rng: &mut Rng) -> Shadow {
+    Shadow {
+        share: Share::try_new(1_000).expect("below 10000"),
+        methods: vec!["GET".to_owned()],
+        body_bytes_max: 1_024,
+        compare: rng.percent(60).then(|| Compare {
+            headers: Vec::new(),
+            ignore: Vec::new(),
+            samples: rng.pick(&[20, 200]),
+            at_most: Share::try_new(100).expect("below 10000"),
+        }),
+    }
 }
 
 fn audience() -> Audience {

@@ -34,7 +34,9 @@ impl Process {
             Quality::Slow(boot) => (Some(now + boot), None),
             Quality::Never | Quality::Unusable => (None, None),
             Quality::Crashes(after) => (Some(now + boot), Some(now + after + rng.below(20))),
-            Quality::Good | Quality::Errors | Quality::JobFails => (Some(now + boot), None),
+            Quality::Good | Quality::Errors | Quality::Differs | Quality::JobFails => {
+                (Some(now + boot), None)
+            }
         };
         Self {
             port,

@@ -116,6 +116,10 @@ fn table(table: &Table) -> String {
         ),
         None => format!("{}: {}", service.name, side(&service.stable)),
     };
+    let service = |own: &traffic::ServiceTable| match &own.shadow {
+        Some(shadow) => format!("{}, copies to {}", service(own), side(&shadow.target)),
+        None => service(own),
+    };
     let services = list(table.services.iter().map(service));
     format!("publish {}: {services}", table.revision)
 }

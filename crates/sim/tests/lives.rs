@@ -100,6 +100,7 @@ fn every_planted_bug_is_caught_by_a_rule() {
         Rule::OneRollout,
         Rule::GateHolds,
         Rule::StepLasts,
+        Rule::ShadowAnswersNobody,
         Rule::AbortWins,
         Rule::JobsRunOnce,
         Rule::NoDataNoPass,

@@ -182,10 +182,17 @@ impl Stage {
     /// A command of the binary on this project, in JSON, not yet started.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.plain(args);
+        command.arg("--json");
+        command
+    }
+
+    /// A command of the binary on this project, as a person gives it, not yet started.
+    #[must_use]
+    pub fn plain(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command
             .args(args)
-            .arg("--json")
             .arg("--config")
             .arg(self.path("gapless.toml"))
             .arg("--state")

@@ -16,6 +16,7 @@ use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
 use engine::ServiceStatus;
 use fleet::InstanceState;
 use ledger::Ledger;
+use model::ShadowKey;
 use proxy::{AccessPlace, Proxy, Settings, ThreadSetup};
 use runtime::artifact::{ArtifactBounds, Store};
 use runtime::logs::{LogBounds, Logs};
@@ -319,6 +320,10 @@ impl Publisher for Publishing {
 
     fn part(&mut self, cell: Cell, left: Duration) {
         self.0.part(cell, left);
+    }
+
+    fn compared(&mut self, key: ShadowKey) -> Option<verdict::Tally> {
+        self.0.compared(key)
     }
 
     fn cut(&mut self, cell: Cell) {

@@ -105,6 +105,7 @@ fn traffic(receipt: &Receipt, out: &mut String) {
     for (release, figures) in &receipt.by_release {
         let _ = write!(out, "\n  {release}: {}", by_release(figures));
     }
+    super::shadow::text(&receipt.shadow, out);
     if !receipt.rejected.is_empty() {
         let _ = write!(
             out,
@@ -184,7 +185,7 @@ fn times(receipt: &Receipt, out: &mut String) {
     }
 }
 
-fn by_release(figures: &ByRelease) -> String {
+pub(super) fn by_release(figures: &ByRelease) -> String {
     let mut text = format!("{} requests", figures.requests);
     if !figures.responses.is_empty() {
         let _ = write!(text, ", {}", pairs(&figures.responses));
@@ -202,7 +203,7 @@ fn by_release(figures: &ByRelease) -> String {
     text
 }
 
-fn pairs(counts: &std::collections::BTreeMap<String, u64>) -> String {
+pub(super) fn pairs(counts: &std::collections::BTreeMap<String, u64>) -> String {
     let pairs: Vec<String> = counts
         .iter()
         .map(|(name, count)| format!("{name} {count}"))

@@ -136,6 +136,9 @@ fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String
     if let Some(rollout) = &service.rollout {
         running(rollout, out);
     }
+    if let Some(account) = &traffic.account {
+        super::shadow::text(&account.shadow, out);
+    }
     if let Some(queued) = &service.queued {
         let _ = write!(out, "\n  rollout {} to {} waits", queued.rollout, queued.to);
         for waiting in &queued.waiting_on {

@@ -151,9 +151,20 @@ impl Project {
         self.load_of(self.address, rate, Mix::HalfFresh)
     }
 
+    /// What a command says to a person.
+    pub(crate) fn plain(&self, args: &[&str]) -> String {
+        let output = self.stage.plain(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same for another path.
+    pub(crate) fn load_path(&self, path: &str, rate: u32) -> Client {
+        Client::start(self.address, path, (rate, Mix::HalfFresh))
+    }
+
     /// The same of another kind, to another address of the project.
     pub(crate) fn load_of(&self, address: SocketAddr, rate: u32, mix: Mix) -> Client {
-        Client::start(address, rate, mix)
+        Client::start(address, "/", (rate, mix))
     }
 
     /// One request on a fresh connection; the whole answer as text.
@@ -179,7 +190,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn start(address: SocketAddr, rate: u32, mix: Mix) -> Self {
+    fn start(address: SocketAddr, path: &str, (rate, mix): (u32, Mix)) -> Self {
+        let path = path.to_owned();
         let (stop, stopped) = oneshot::channel::<()>();
         let (send, tally) = mpsc::channel();
         std::thread::spawn(move || {
@@ -191,7 +203,7 @@ impl Client {
                 let running = Load {
                     address,
                     host: "web.localhost".to_owned(),
-                    path: "/".to_owned(),
+                    path,
                     rate,
                     mix,
                     patience: PATIENCE,

@@ -12,7 +12,7 @@ use crate::value::{Item, Table, Value};
 /// The methods that change nothing.
 const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 /// The longest body that is kept.
-const BODY_BYTES_MAX: u64 = 4 << 20;
+const BODY_BYTES_MAX: u64 = 1 << 20;
 
 /// The steps of a canary, or those before the switch of blue/green.
 pub(super) fn steps(rollout: &Table, mistakes: &mut Mistakes<'_>) -> Vec<Step> {
@@ -159,7 +159,7 @@ fn shadow(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Shadow> {
     let body_bytes_max: u64 = own.value("body_max");
     if body_bytes_max > BODY_BYTES_MAX {
         let message = "copies are kept in memory, and this is too much for one";
-        mistakes.add(Mistake::new(own.span("body_max"), message).expected("at most 4MiB"));
+        mistakes.add(Mistake::new(own.span("body_max"), message).expected("at most 1MiB"));
     }
     let safe = || SAFE.map(str::to_owned).to_vec();
     let methods = copied

@@ -222,7 +222,7 @@ pub(crate) const SHADOW: Section = Section {
         Field::new(
             "body_max",
             Kind::Text(&SIZE),
-            "The longest body of a request that is copied, at most 4MiB.",
+            "The longest body of a request that is copied, at most 1MiB.",
         )
         .default("\"64KiB\""),
     ],
@@ -270,7 +270,7 @@ pub(crate) const COMPARE: Section = Section {
         Field::new(
             "body_max",
             Kind::Text(&SIZE),
-            "The longest body that is kept, at most 4MiB; a longer answer is compared as a whole.",
+            "The longest body that is kept, at most 1MiB; a longer answer is compared as a whole.",
         )
         .default("\"64KiB\""),
     ],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ledger::{CellTotals, Histogram, ServiceTotals};
 use serde::{Deserialize, Serialize};
-use traffic::{Effect, Outcome, Rejected};
+use traffic::{Dropped, Effect, Outcome, Rejected};
 
 /// Totals of one or many endpoints, in a form that stays readable when outcomes are added.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,9 @@ pub(crate) struct ServiceFigures {
     pub(crate) queue_left: u64,
     /// By the reason's index.
     rejected: Vec<u64>,
+    /// By the reason's index.
+    #[serde(default)]
+    not_copied: Vec<u64>,
 }
 
 impl ServiceFigures {
@@ -84,6 +87,7 @@ impl ServiceFigures {
             held_left: totals.held_left,
             queue_left: totals.queue_left,
             rejected: totals.rejected.to_vec(),
+            not_copied: totals.not_copied.to_vec(),
         }
     }
 
@@ -92,8 +96,6 @@ impl ServiceFigures {
         if self.requests < earlier.requests {
             return self.clone();
         }
-        let before = |at: usize| earlier.rejected.get(at).copied().unwrap_or(0);
-        let rejected = self.rejected.iter().enumerate();
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
             moved_back: self.moved_back.saturating_sub(earlier.moved_back),
@@ -101,9 +103,8 @@ impl ServiceFigures {
             held: self.held.saturating_sub(earlier.held),
             held_left: self.held_left.saturating_sub(earlier.held_left),
             queue_left: self.queue_left.saturating_sub(earlier.queue_left),
-            rejected: rejected
-                .map(|(at, count)| count.saturating_sub(before(at)))
-                .collect(),
+            rejected: counts_since(&self.rejected, &earlier.rejected),
+            not_copied: counts_since(&self.not_copied, &earlier.not_copied),
         }
     }
 
@@ -114,15 +115,31 @@ impl ServiceFigures {
         self.held += fresh.held;
         self.held_left += fresh.held_left;
         self.queue_left += fresh.queue_left;
-        self.rejected
-            .resize(self.rejected.len().max(fresh.rejected.len()), 0);
-        for (mine, more) in self.rejected.iter_mut().zip(&fresh.rejected) {
-            *mine += more;
-        }
+        add_counts(&mut self.rejected, &fresh.rejected);
+        add_counts(&mut self.not_copied, &fresh.not_copied);
+    }
+
+    pub(crate) fn not_copied(&self, reason: Dropped) -> u64 {
+        self.not_copied.get(reason.index()).copied().unwrap_or(0)
     }
 
     pub(crate) fn rejected(&self, reason: Rejected) -> u64 {
         self.rejected.get(reason.index()).copied().unwrap_or(0)
+    }
+}
+
+fn counts_since(now: &[u64], earlier: &[u64]) -> Vec<u64> {
+    let before = |at: usize| earlier.get(at).copied().unwrap_or(0);
+    let counts = now.iter().enumerate();
+    counts
+        .map(|(at, count)| count.saturating_sub(before(at)))
+        .collect()
+}
+
+fn add_counts(own: &mut Vec<u64>, fresh: &[u64]) {
+    own.resize(own.len().max(fresh.len()), 0);
+    for (mine, more) in own.iter_mut().zip(fresh) {
+        *mine += more;
     }
 }
 

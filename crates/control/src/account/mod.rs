@@ -7,6 +7,7 @@
 mod figures;
 mod lives;
 mod receipt;
+mod shadow;
 mod tally;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ use traffic::{Cell, ServiceTable};
 
 use figures::ServiceFigures;
 use lives::Lives;
+use shadow::Shadows;
 use tally::Tally;
 
 pub(crate) use receipt::latency_of;
@@ -60,6 +62,9 @@ pub(crate) struct Opening {
 pub(crate) struct Account {
     pub(crate) opening: Opening,
     tally: Tally,
+    /// What came of copies, which is part of no other figure.
+    #[serde(default)]
+    shadows: Shadows,
     service: Watched<ServiceFigures>,
     /// Requests that had arrived and not ended, at the begin and at the last look.
     #[serde(default)]
@@ -174,6 +179,7 @@ impl Account {
         let mut account = Self {
             opening,
             tally: Tally::default(),
+            shadows: Shadows::default(),
             service: Watched::default(),
             in_flight: InFlight::default(),
             worker_died: false,
@@ -194,12 +200,13 @@ impl Account {
             is_unwritten: true,
         };
         for (cell, instance) in cells {
-            account.own(*cell, instance, &sources.ledger.cell(*cell));
+            let totals = (sources.ledger.cell(*cell), sources.ledger.copies(*cell));
+            account.own(*cell, instance, (&totals.0, &totals.1));
         }
         let open: u64 = account
             .tally
             .cells()
-            .map(|cell| sources.ledger.open(cell))
+            .map(|cell| sources.ledger.open_requests(cell))
             .sum();
         let waiting = sources
             .service
@@ -209,11 +216,19 @@ impl Account {
         account
     }
 
-    /// Gives a cell to an instance of the service.
-    pub(crate) fn own(&mut self, cell: Cell, instance: &InstanceId, totals: &CellTotals) {
+    /// Gives a cell to an instance of the service; the totals are those of requests and of
+    /// copies there.
+    pub(crate) fn own(
+        &mut self,
+        cell: Cell,
+        instance: &InstanceId,
+        (totals, copies): (&CellTotals, &CellTotals),
+    ) {
         let is_new = if instance.service == self.opening.service {
+            self.shadows.copies.own(cell, instance, copies);
             self.tally.own(cell, instance, totals)
         } else {
+            self.shadows.copies.disown(cell, copies);
             self.tally.disown(cell, totals)
         };
         self.is_unwritten |= is_new;
@@ -253,10 +268,11 @@ impl Account {
         let open: u64 = self
             .tally
             .cells()
-            .map(|cell| sources.ledger.open(cell))
+            .map(|cell| sources.ledger.open_requests(cell))
             .sum();
         self.in_flight.now = waiting + open;
         self.tally.look(|cell| sources.ledger.cell(cell));
+        self.shadows.copies.look(|cell| sources.ledger.copies(cell));
         self.killed_reading
             .look(sources.ledger.slots().killed_reading);
         for (address, drops) in sources.drops {

@@ -65,6 +65,7 @@ impl Account {
             lost_by_reason,
             failed_by_release: self.with_effect(Effect::Failed),
             cut: self.cut(),
+            shadow: self.shadow_account(),
             by_release: by_release
                 .map(|(release, figures)| (release.to_string(), by_release_of(figures).requests))
                 .collect(),
@@ -118,6 +119,7 @@ impl Account {
             balance: self.service.seen.is_some().then(|| self.balance()),
             rejected: self.rejected(),
             paused: self.paused(),
+            shadow: self.shadow_account(),
             moved_back: self.service.sum.moved_back,
             seconds: seconds(end),
             first_cutover_seconds: self.first_cutover.map(seconds),
@@ -253,7 +255,7 @@ impl Account {
     }
 }
 
-fn by_release_of(figures: &Figures) -> ByRelease {
+pub(super) fn by_release_of(figures: &Figures) -> ByRelease {
     let mut release = ByRelease::default();
     for (outcome, effect, count) in figures.seen() {
         match effect {

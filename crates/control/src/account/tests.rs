@@ -283,3 +283,64 @@ fn a_service_without_traffic_has_no_figures() {
     assert_eq!((receipt.requests, receipt.lost), (None, None));
     assert_eq!(receipt.longest_gap_ms, None);
 }
+
+fn key(step: u32) -> model::ShadowKey {
+    model::ShadowKey {
+        rollout: RolloutId(9),
+        step,
+        round: 0,
+    }
+}
+
+/// So many requests, none of which differs.
+fn equal(requests: u32) -> verdict::Tally {
+    let mut tally = verdict::Tally::default();
+    (0..requests).for_each(|_| tally.add("GET /", Some(&verdict::Found::default())));
+    tally
+}
+
+#[test]
+fn copies_are_accounted_for_apart() {
+    let ledger = ledger();
+    let shadow = ledger.shadow_writer(1).unwrap();
+    let mut account = opened(&ledger, true);
+    let writer = ledger.writer(1, 0).unwrap();
+    writer.request(SERVICE);
+    writer.claim(OLD);
+    shadow.claim(NEW);
+    writer.end(OLD, Outcome::Status2xx);
+    shadow.end(NEW, Outcome::Status5xx);
+    writer.not_copied(SERVICE, traffic::Dropped::Full);
+    account.look(&sources(&ledger, &[]));
+    account.close(ended(), Time(20_000));
+    let receipt = account.receipt(Time(20_000));
+    assert_eq!(
+        (receipt.requests, receipt.lost, receipt.failed_by_release),
+        (Some(1), Some(0), Some(0))
+    );
+    assert_eq!(receipt.by_release["v2"].requests, 0);
+    assert_eq!(receipt.shadow.by_release["v2"].responses["5xx"], 1);
+    assert!(!receipt.shadow.by_release.contains_key("v1"));
+    assert_eq!(receipt.shadow.dropped["full"], 1);
+}
+
+#[test]
+fn what_comparing_has_found_is_added_up_over_workers() {
+    let ledger = ledger();
+    let mut account = opened(&ledger, true);
+    assert_eq!(account.note_found(key(1), Some(equal(10))).compared, 10);
+    // What is known of the same worker is not counted again.
+    assert_eq!(account.note_found(key(1), Some(equal(12))).compared, 12);
+    let written = serde_json::to_string(&account).unwrap();
+    let mut account: Account = serde_json::from_str(&written).unwrap();
+    account.begin_worker();
+    assert_eq!(account.note_found(key(1), None).compared, 12);
+    assert_eq!(account.note_found(key(1), Some(equal(5))).compared, 17);
+    assert_eq!(account.note_found(key(2), Some(equal(3))).compared, 3);
+    let compared = account.receipt(Time(20_000)).shadow.compared;
+    let counts: Vec<(u32, u64)> = compared
+        .iter()
+        .map(|one| (one.step, one.compared))
+        .collect();
+    assert_eq!(counts, [(1, 17), (2, 3)]);
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::Status;
-use model::{Lost, RolloutId, ServiceName};
+use model::{Lost, RolloutId, ServiceName, ShadowAccount};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -155,6 +155,10 @@ pub struct Account {
     pub failed_by_release: u64,
     /// Requests cut.
     pub cut: u64,
+    /// What came of its shadows.
+    #[serde(default, skip_serializing_if = "ShadowAccount::is_empty")]
+    #[schema(value_type = Object)]
+    pub shadow: ShadowAccount,
     /// Requests by release, `v42`.
     pub by_release: BTreeMap<String, u64>,
 }

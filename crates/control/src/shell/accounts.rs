@@ -1,9 +1,10 @@
 //! Accounts of running rollouts, and their receipts.
 
 use metric::Window;
-use model::{InstanceId, Outcome, RolloutId, RolloutKind, ServiceName, Strategy, Time};
+use model::{InstanceId, Outcome, RolloutId, RolloutKind, ServiceName, ShadowKey, Strategy, Time};
 use rollout::{Ended, Plan};
 use traffic::Cell;
+use verdict::Figures;
 
 use super::Shell;
 use crate::account::{Account, Opening, Sources, latency_of};
@@ -177,8 +178,21 @@ impl Shell {
             return;
         };
         let (cell, drops) = self.account_sources(&service);
+        let known = self.accounts.get(&rollout).map(Account::shadows);
+        for key in known.into_iter().flatten() {
+            self.compared(rollout, key);
+        }
         if let Some(account) = self.accounts.get_mut(&rollout) {
             look(account, &sources(&self.ledger, (cell, &drops)));
+        }
+    }
+
+    /// What comparing has found of a shadow, over all workers.
+    pub(super) fn compared(&mut self, rollout: RolloutId, key: ShadowKey) -> Figures {
+        let seen = self.publisher.compared(key);
+        match self.accounts.get_mut(&rollout) {
+            Some(account) => account.note_found(key, seen),
+            None => seen.unwrap_or_default().figures(),
         }
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use engine::{Effect, Event, IfRefused, OldWindow};
 use fleet::{Child, Exit};
 use metric::{MetricSource as _, Window};
-use model::{Epoch, InstanceId, ReleaseId, RolloutId, ServiceName, Time};
+use model::{Epoch, InstanceId, ReleaseId, RolloutId, ServiceName, ShadowKey, Time};
 use rollout::Comparison;
 use runtime::{ExitStatus, Instance, InstanceState, Key};
-use verdict::Sample;
+use verdict::{Figures, Sample};
 
 use super::{End, Shell};
 use crate::store::{EventRow, StoreError};
@@ -73,8 +73,15 @@ impl Shell {
                 new,
                 since,
                 old_window,
-                ..
-            } => self.measure(rollout, &service, ((old, new), since, old_window)),
+                shadow,
+            } => {
+                let compared = shadow.map(|key| (key, self.compared(rollout, key)));
+                self.measure(
+                    (rollout, compared),
+                    &service,
+                    ((old, new), since, old_window),
+                );
+            }
             Effect::RunJob {
                 rollout,
                 service,
@@ -200,7 +207,7 @@ impl Shell {
 
     fn measure(
         &mut self,
-        rollout: RolloutId,
+        (rollout, compared): (RolloutId, Option<(ShadowKey, Figures)>),
         service: &ServiceName,
         ((old, new), since, old_window): ((Option<ReleaseId>, ReleaseId), Time, OldWindow),
     ) {
@@ -232,7 +239,7 @@ impl Shell {
             since: known.from,
             old: old.map_or_else(Sample::default, |(sample, _)| sample),
             new,
-            compared: None,
+            compared,
         };
         self.queue.push_back(Event::Measured {
             rollout,

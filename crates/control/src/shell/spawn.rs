@@ -90,11 +90,11 @@ impl Shell {
         }
         let (now, ledger) = (self.clock.now(), &self.ledger);
         self.series.look(now, |cell| ledger.cell(cell));
-        let totals = self.ledger.cell(cell);
+        let (totals, copies) = (self.ledger.cell(cell), self.ledger.copies(cell));
         self.series.own(cell, instance, totals.clone());
         self.ledger.set_told(cell, false);
         for account in self.accounts.values_mut() {
-            account.own(cell, instance, &totals);
+            account.own(cell, instance, (&totals, &copies));
         }
         // Before its process runs: who looks later would count its requests for somebody else.
         self.write_noted_accounts();

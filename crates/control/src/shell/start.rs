@@ -190,6 +190,7 @@ impl Shell {
                     if !is_leader_alive {
                         account.note_dead_worker();
                     }
+                    account.begin_worker();
                     self.accounts.insert(account.opening.rollout, account);
                 }
                 Err(error) => tracing::error!(%error, "an account cannot be read: it ends here"),

@@ -494,5 +494,9 @@ impl Publisher for FakePublisher {
 
     fn part(&mut self, _: Cell, _: Duration) {}
 
+    fn compared(&mut self, _: model::ShadowKey) -> Option<verdict::Tally> {
+        None
+    }
+
     fn cut(&mut self, _: Cell) {}
 }

@@ -168,7 +168,9 @@ fn dwell(view: &View<'_>, state: &mut State, at: &Place<'_>, step: &Step) -> Tur
     }
     state.gate = Gate::Ahead;
     state.dwell = Stopwatch::default();
-    state.target.shadow = None;
+    if state.target.shadow.take().is_some() && !view.has_checks(state) {
+        state.target.measure = None;
+    }
     if state.promoted == Promoted::Once {
         state.promoted = Promoted::Nothing;
     }

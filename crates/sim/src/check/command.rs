@@ -369,6 +369,7 @@ impl Roll {
             partners: Default::default(),
             share: model::Share::NONE,
             shares: Vec::new(),
+            shadows: BTreeMap::new(),
             shrunk: false,
             aborted: None,
             superseded: false,

@@ -335,20 +335,19 @@ impl Roll {
     /// Whether it should have waited for figures that it never had.
     fn lacks_data(&self) -> bool {
         let rollout = &self.policy.rollout;
+        let asks = self.kind == RolloutKind::Deploy
+            && self.from.is_some()
+            && self.from_ready
+            && rollout.on_no_data == OnNoData::Hold
+            && !self.promoted
+            && !self.superseded;
         let watched = match &rollout.strategy {
             Strategy::Canary { .. } => true,
             Strategy::BlueGreen(blue) => !blue.keep.is_zero(),
             Strategy::Rolling { .. } | Strategy::Recreate => false,
         };
-        watched
-            && self.kind == RolloutKind::Deploy
-            && self.from.is_some()
-            && self.from_ready
-            && !rollout.checks.is_empty()
-            && rollout.on_no_data == OnNoData::Hold
-            && !self.promoted
-            && !self.superseded
-            && !self.measured
+        let unmeasured = watched && !rollout.checks.is_empty() && !self.measured;
+        asks && (unmeasured || self.lacks_comparison())
     }
 
     /// Whether this job, if there is one, has passed.

@@ -155,6 +155,7 @@ impl Model {
         for service in &table.services {
             self.check_endpoints(service);
         }
+        self.check_shadows(table);
         self.check_shares(table);
         self.check_pauses(table);
         self.check_capacity(&newest, table);
@@ -180,8 +181,7 @@ impl Model {
     }
 
     fn check_endpoints(&mut self, service: &ServiceTable) {
-        for side in [Some(&service.stable), service.candidate.as_ref()] {
-            let Some(side) = side else { continue };
+        for side in service.sides() {
             for endpoint in &side.endpoints {
                 self.check_endpoint(&service.name, side.release, endpoint);
             }
@@ -250,8 +250,6 @@ fn fault(known: &Known, endpoint: &Endpoint, ending: bool) -> Option<(Rule, Stri
 /// Every endpoint of a table.
 pub(crate) fn endpoints(table: &Table) -> impl Iterator<Item = &Endpoint> {
     let services = table.services.iter();
-    services.flat_map(|service| {
-        let candidate = service.candidate.iter().flat_map(|side| &side.endpoints);
-        service.stable.endpoints.iter().chain(candidate)
-    })
+    let sides = services.flat_map(ServiceTable::sides);
+    sides.flat_map(|side| &side.endpoints)
 }

@@ -53,9 +53,27 @@ impl Model {
         let routed = newest.services.iter().find(|s| s.name == roll.service);
         // Once the old release is let go there is no way back any more.
         let back = routed.is_some_and(|s| s.candidate.is_some() && !s.stable.endpoints.is_empty());
+        if let Some((key, figures)) = &comparison.compared {
+            let shadow = routed.and_then(|s| s.shadow.as_ref());
+            let current = shadow.is_some_and(|shadow| shadow.key == *key);
+            if let Some(rule) = shadow.and_then(|shadow| shadow.policy.compare.as_ref()) {
+                let verdict = verdict::judge_compared(rule, figures);
+                roll.bad |= current && matches!(verdict, verdict::Verdict::Fail { .. });
+                if let Some((_, enough)) = roll.shadows.get_mut(&key.step) {
+                    *enough |= current && verdict == verdict::Verdict::Pass;
+                }
+            }
+        }
         let enough = roll.policy.rollout.min_requests.max(1);
         let (old, new) = (comparison.old.requests, comparison.new.requests);
         let current = self.now <= roll.asked_at + 1_500;
+        // Before the switch of blue/green nobody but the preview's users is there.
+        let switched = |s: &ServiceTable| s.share > Share::NONE || s.stable.release == roll.to;
+        let exposed = match &roll.policy.rollout.strategy {
+            Strategy::BlueGreen(_) => routed.is_none_or(switched),
+            Strategy::Canary { .. } | Strategy::Rolling { .. } | Strategy::Recreate => true,
+        };
+        let current = current && exposed;
         if current && comparison.since.0 >= roll.window && old.min(new) >= enough {
             roll.measured = true;
             roll.bad |= back && comparison.new.failures * 10 > new;
@@ -118,7 +136,11 @@ impl Roll {
         match (&self.policy.rollout.strategy, self.kind) {
             (Strategy::Canary { steps }, RolloutKind::Deploy) => self.step_fault(steps, share, now),
             (Strategy::BlueGreen(blue), RolloutKind::Deploy) => {
-                let closed = blue.approve && self.approvals == 0;
+                if let Some(fault) = self.shadow_skipped(share, now) {
+                    return Some(fault);
+                }
+                let gates = blue.steps.iter().filter(|step| step.approve).count();
+                let closed = self.approvals < gates + usize::from(blue.approve);
                 closed.then(|| (Rule::GateHolds, format!("{grows} without approval")))
             }
             (
@@ -129,6 +151,15 @@ impl Roll {
                 RolloutKind::Deploy | RolloutKind::Rollback,
             ) => None,
         }
+    }
+
+    fn shadow_skipped(&self, share: Share, now: u64) -> Option<(Rule, String)> {
+        if self.promoted || !self.from_ready {
+            return None;
+        }
+        let number = self.short_shadow(share, now)?;
+        let seen = format!("the shadow of step {number} did not last its time");
+        Some((Rule::StepLasts, seen))
     }
 
     fn step_fault(&self, steps: &[Step], share: Share, now: u64) -> Option<(Rule, String)> {
@@ -143,7 +174,10 @@ impl Roll {
             let seen = format!("{share} after {} of {gates} approvals", self.approvals);
             return Some((Rule::GateHolds, seen));
         }
-        let last = behind.next_back()?;
+        if let Some(fault) = self.shadow_skipped(share, now) {
+            return Some(fault);
+        }
+        let last = behind.rfind(|step| step.weight > Share::NONE)?;
         let begun = self.shares.iter().find(|(share, _)| *share >= last.weight);
         let hurried = self.promoted || !self.from_ready;
         let lasted = begun.is_some_and(|(_, at)| at + last.lasts.as_millis() as u64 <= now);

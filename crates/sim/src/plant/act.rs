@@ -251,6 +251,16 @@ impl Planted {
                     service.rollout = before.rollout;
                 }
             }
+            Some(Plant::ShadowAnswers) => {
+                if let (Some(shadow), None) = (&service.shadow, &service.candidate) {
+                    service.candidate = Some(shadow.target.clone());
+                    service.rollout = Some(shadow.key.rollout);
+                    service.share = Share::try_new(100).expect("below 10000");
+                }
+            }
+            Some(Plant::ShadowStays) if service.shadow.is_none() => {
+                service.shadow = before.and_then(|before| before.shadow.clone());
+            }
             Some(Plant::PauseEndless) => {
                 let held = before.and_then(|before| before.paused);
                 service.paused = service.paused.or(held);

@@ -41,6 +41,11 @@ impl Planted {
                 if self.is(Plant::FiguresAlwaysGood) {
                     comparison.new.failures = 0;
                 }
+                if let (Some((_, figures)), true) =
+                    (&mut comparison.compared, self.is(Plant::DifferencesIgnored))
+                {
+                    figures.differing = 0;
+                }
                 if self.is(Plant::DataInvented) {
                     comparison.new.requests += 1_000;
                     comparison.old.requests += 1_000;
