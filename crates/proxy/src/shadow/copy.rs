@@ -156,7 +156,7 @@ impl Copy {
     }
 
     /// Hands the copy over: the request is whole.
-    pub(crate) fn send(mut self: Box<Self>) {
+    pub(crate) fn send(mut self) {
         if let Some(copied) = self.copied.take()
             && !self.thread.shadows.send(copied)
         {
