@@ -28,6 +28,7 @@ mod secure;
 mod shadow;
 mod splits;
 mod streams;
+mod strict;
 mod tcp;
 mod waits;
 mod world;
