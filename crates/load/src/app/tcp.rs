@@ -14,7 +14,7 @@ pub(super) async fn serve(app: App, mut stream: TcpStream) -> io::Result<()> {
     static SERVED: AtomicU64 = AtomicU64::new(0);
     let number = SERVED.fetch_add(1, Ordering::Relaxed);
     match app.fault {
-        Fault::None | Fault::Errors => {}
+        Fault::None | Fault::Errors | Fault::Differ => {}
         Fault::Latency => tokio::time::sleep(Duration::from_millis(400)).await,
         Fault::Hang => std::future::pending().await,
         Fault::Crash => crash_soon(),
