@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::{
-    Affinity, AudienceValue, Balancing, Count, Metric, Network, OnFail, OnNoData, Port,
+    Affinity, AudienceValue, Balancing, Count, Metric, Network, OnFail, OnNoData, Port, Protocol,
     ProxyProtocol, SearchPath, ServiceName, Share,
 };
 
@@ -36,6 +36,7 @@ pub(crate) enum Value {
     OnNoData(OnNoData),
     Match(AudienceValue),
     ProxyProtocol(ProxyProtocol),
+    Protocol(Protocol),
     Balancing(Balancing),
     SearchPath(SearchPath),
     Command(Vec<Item<String>>),
@@ -191,6 +192,7 @@ content! {
     OnNoData => OnNoData,
     Match => AudienceValue,
     ProxyProtocol => ProxyProtocol,
+    Protocol => Protocol,
     Balancing => Balancing,
     SearchPath => SearchPath,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use fleet::InstanceView;
-use model::{Audience, Reach, ReleaseId, Revision, ServiceName, Share, Strategy};
+use model::{Audience, Protocol, Reach, ReleaseId, Revision, ServiceName, Share, Strategy};
 use traffic::{
     Candidate, Cell, Endpoint, HostPattern, Listener, ListenerKind, Paused, Route, ServiceClosed,
     ServiceTable, ShadowTable, Table,
@@ -155,11 +155,16 @@ fn endpoints(service: &Service, views: &[InstanceView], release: ReleaseId) -> V
     let routable = views
         .iter()
         .filter(|view| view.routable && view.instance.release == release);
+    let protocol = service
+        .releases
+        .get(&release)
+        .map_or_else(Protocol::default, |release| release.spec.protocol);
     let endpoint = |view: &InstanceView| {
         let place = service.places.get(&view.instance)?;
         Some(Endpoint {
             instance: view.instance.clone(),
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), place.port?),
+            protocol,
             cell: place.cell,
         })
     };

@@ -65,6 +65,7 @@ fn service(service: &str, port: Port) -> DeployService {
         artifact: digest.clone(),
         run: Argv(vec!["web".to_owned()]),
         port,
+        protocol: model::Protocol::Http1,
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         health: None,

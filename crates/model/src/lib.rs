@@ -44,7 +44,8 @@ pub use receipt::{
     PausedRequests, Receipt, RejectedRequests, SchemaAccount, Waited,
 };
 pub use release::{
-    Argv, Digest, DigestError, Health, Limits, Port, Probe, Release, ReleaseSpec, Secret, Stop,
+    Argv, Digest, DigestError, Health, Limits, Port, Probe, Protocol, Release, ReleaseSpec, Secret,
+    Stop,
 };
 pub use shadow::{Compare, Compared, Difference, DifferenceKind, Shadow, ShadowAccount, ShadowKey};
 pub use share::{Share, ShareError};
@@ -103,6 +104,9 @@ pub struct ReleaseTemplate {
     pub run: Argv,
     /// Which port the program listens on.
     pub port: Port,
+    /// What it speaks there.
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
     /// Plain environment variables.
     pub env: std::collections::BTreeMap<String, String>,
     /// Names of the secrets that the program gets.
@@ -142,6 +146,7 @@ impl ReleaseTemplate {
             artifact,
             run: self.run.clone(),
             port: self.port,
+            protocol: self.protocol,
             env: self.env.clone(),
             secrets: secrets.collect(),
             health: self.health.clone(),

@@ -81,6 +81,25 @@ pub enum Port {
     None,
 }
 
+/// What a program speaks on its port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 in the clear, from the first byte.
+    H2c,
+}
+
+impl Protocol {
+    /// True for what every program speaks that says nothing else.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// How an instance's health is found out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
@@ -108,6 +127,11 @@ pub enum Probe {
         status: Option<u16>,
         /// A text that the body must contain.
         body: Option<String>,
+    },
+    /// `grpc.health.v1.Health/Check` on its port.
+    Grpc {
+        /// The service that must be serving; empty: the whole program.
+        service: String,
     },
     /// A TCP connection to its port.
     Tcp,
@@ -153,6 +177,9 @@ pub struct ReleaseSpec {
     pub run: Argv,
     /// Which port the program listens on.
     pub port: Port,
+    /// What it speaks there.
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
     /// Plain environment variables.
     pub env: BTreeMap<String, String>,
     /// Secrets and their versions, by name.

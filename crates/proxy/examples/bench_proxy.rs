@@ -62,6 +62,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
     let endpoint = Endpoint {
         instance,
         address: endpoint,
+        protocol: model::Protocol::Http1,
         cell: Cell(1),
     };
     let service = ServiceTable {

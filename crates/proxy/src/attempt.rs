@@ -1,26 +1,21 @@
 //! Answers a request: attempts at endpoints until one has its outcome.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
 
 use http1::{BodyRelay, Persist, RewriteRequest, Tunnel, UpstreamSide};
-use tokio::net::TcpStream;
 use traffic::{Late, Outcome, Progress, Rejected};
 
 use crate::access::{By, Stage};
 use crate::claim::{Claim, Connection};
 use crate::client::{After, Client};
-use crate::clock::{micros, now_micros};
+use crate::clock::now_micros;
 use crate::exchange::Exchange;
 use crate::flow::Hold;
-use crate::links::Link;
-use crate::pool::{Place, connect, poll_connected};
-use crate::presence::Asking;
 use crate::relay::{End, Failure, Relay};
 use crate::shadow::{Copy, Drawn, SHADOW};
 use crate::stream::Stream;
+use crate::upstream::{NoUpstream, Upstream, upstream};
 use crate::visit::{Admission, Turned, Visit};
-use crate::watch::TICK;
 
 impl Failure {
     fn rejected(self) -> Rejected {
@@ -180,9 +175,16 @@ fn again<S: Stream>(
     if !visit.may_repeat(&client.thread, progress, exchange.up.hold) {
         return None;
     }
-    if failed.connection == Connection::New {
+    let is_unread = progress == Progress::NothingRead;
+    if failed.connection == Connection::New || is_unread {
         visit.note_failed(failed.place.cell);
     }
+    let claim = elsewhere(client, exchange, visit, failed);
+    if claim.is_some() || !is_unread {
+        return claim;
+    }
+    // There is no other, and this one has only refused a stream or ended a connection.
+    visit.forget_failed();
     elsewhere(client, exchange, visit, failed)
 }
 
@@ -210,9 +212,9 @@ async fn attempt<S: Stream>(
 ) -> Attempted {
     visit.deadlines.answered();
     let mut upstream = match upstream(client, exchange, visit, &mut claim).await {
-        Ok(link) => link,
-        Err(NoLink::Full) => return Attempted::Full(claim),
-        Err(NoLink::Failed(end)) => {
+        Ok(upstream) => upstream,
+        Err(NoUpstream::Full) => return Attempted::Full(claim),
+        Err(NoUpstream::Failed(end)) => {
             note(visit, end, Stage::Connect);
             return unfinished(claim, end, false);
         }
@@ -221,7 +223,7 @@ async fn attempt<S: Stream>(
     let upstream_side = UpstreamSide::new(&exchange.request, &visit.rewrite(client, &fields));
     let mut relay = Relay {
         client,
-        upstream: &mut upstream.stream,
+        upstream: &mut upstream,
         connection: claim.connection,
         request: &exchange.request,
         response: &mut exchange.response,
@@ -243,7 +245,7 @@ async fn attempt<S: Stream>(
         }
         End::Tunnel => {
             claim.opens_tunnel();
-            let outcome = crate::tunnel::carry(client, exchange, visit, &mut upstream.stream).await;
+            let outcome = crate::tunnel::carry(client, exchange, visit, &mut upstream).await;
             if outcome == Outcome::Cut {
                 visit.ended(By::Proxy, Stage::Tunnel);
             }
@@ -288,98 +290,6 @@ fn count_bytes(exchange: &Exchange, visit: &mut Visit) -> (u64, u64) {
     (to, from)
 }
 
-/// Why there is no connection to an endpoint.
-pub(crate) enum NoLink {
-    /// It has all that it may have.
-    Full,
-    /// This happened.
-    Failed(End),
-}
-
-/// A connection to the endpoint: one that is idle, or a new one.
-async fn upstream<S: Stream>(
-    client: &mut Client<S>,
-    exchange: &mut Exchange,
-    visit: &mut Visit,
-    claim: &mut Claim,
-) -> Result<Link, NoLink> {
-    if let Some(link) = idle(client, visit, claim.place) {
-        claim.connection = Connection::Reused;
-        return Ok(link);
-    }
-    let link = linked(client, exchange, visit, claim).await?;
-    if client.thread.access.is_on() {
-        visit.account.connected_micros = now_micros();
-    }
-    Ok(link)
-}
-
-/// A new connection to the endpoint, if it may have another one.
-pub(crate) async fn linked<S: Stream>(
-    client: &mut Client<S>,
-    exchange: &mut Exchange,
-    visit: &Visit,
-    claim: &Claim,
-) -> Result<Link, NoLink> {
-    let bound = visit.connections_max.zip(visit.service);
-    let seat = match bound {
-        None => None,
-        Some((most, service)) => {
-            let seat = client.thread.seat((service, claim.place.cell), most);
-            Some(seat.ok_or(NoLink::Full)?)
-        }
-    };
-    let stream = connected(client, exchange, visit, claim)
-        .await
-        .map_err(NoLink::Failed)?;
-    Ok(Link { stream, seat })
-}
-
-/// An idle connection that may carry the request. The time is rounded up to the next tick.
-fn idle<S: Stream>(client: &Client<S>, visit: &Visit, place: Place) -> Option<Link> {
-    let thread = &client.thread;
-    let now = thread.watches.coarse_micros() + micros(TICK);
-    let may = visit.may_use_idle();
-    may.then(|| thread.pool.take(place, visit.method, now))?
-}
-
-/// Connects to the endpoint; the client may leave meanwhile.
-async fn connected<S: Stream>(
-    client: &mut Client<S>,
-    exchange: &mut Exchange,
-    visit: &Visit,
-    claim: &Claim,
-) -> Result<TcpStream, End> {
-    const FAILED: End = End::Unanswered(Failure::Connect, Progress::NothingSent);
-    let stream = connect(claim.place.address).map_err(|_| FAILED)?;
-    client
-        .watch
-        .set_deadline_before(visit.limits.connect_timeout, visit.until());
-    let asking = Asking::before_response::<S>(visit.client_side.version());
-    let mut poll = |context: &mut Context<'_>| {
-        match poll_connected(context, &stream) {
-            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(FAILED)),
-            Poll::Pending => {}
-        }
-        if client
-            .poll_gone(context, &mut exchange.up, asking)
-            .is_ready()
-        {
-            Poll::Ready(Err(End::ClientGone))
-        } else if client.watch.is_cut() {
-            Poll::Ready(Err(End::Cut))
-        } else if client.watch.is_overdue() {
-            let now = client.thread.watches.coarse_micros();
-            Poll::Ready(Err(visit.late(now).map_or(FAILED, overdue)))
-        } else {
-            Poll::Pending
-        }
-    };
-    poll_fn(&mut poll).await?;
-    Ok(stream)
-}
-
 /// What becomes of an attempt without a response when a time of its request is over.
 pub(crate) fn overdue(late: Late) -> End {
     let progress = match late {
@@ -394,7 +304,7 @@ fn whole<S: Stream>(
     client: &Client<S>,
     exchange: &Exchange,
     visit: &mut Visit,
-    (claim, upstream, side): (Claim, Link, UpstreamSide),
+    (claim, upstream, side): (Claim, Upstream, UpstreamSide),
 ) {
     let now = now_micros();
     let thread = &client.thread;
@@ -406,8 +316,8 @@ fn whole<S: Stream>(
         .latency(place.cell, now.saturating_sub(visit.arrived_micros));
     visit.measure(thread, place.cell, now);
     claim.end(Outcome::of_status(exchange.response.status()));
-    if side.may_reuse(exchange.down.input.len()) {
-        thread.keep_upstream(place, upstream, now);
+    if let (Upstream::Plain(link), true) = (upstream, side.may_reuse(exchange.down.input.len())) {
+        thread.keep_upstream(place, link, now);
     }
 }
 

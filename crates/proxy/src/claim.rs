@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use model::Protocol;
 use traffic::{Cell, Outcome};
 
 use crate::pool::Place;
@@ -55,10 +56,18 @@ pub(crate) enum Connection {
     Reused,
 }
 
+/// Descriptors that a request at an endpoint takes for itself alone.
+fn files(place: Place) -> u32 {
+    match place.protocol {
+        Protocol::Http1 => 1,
+        Protocol::H2c => 0,
+    }
+}
+
 impl Claim {
     pub(crate) fn new(thread: &Rc<Thread>, watch: &Watch, place: Place) -> Self {
         thread.writer.claim(place.cell);
-        thread.claims.set(thread.claims.get() + 1);
+        thread.claims.set(thread.claims.get() + files(place));
         watch.set_state(State::At(place.cell));
         Self {
             thread: Rc::clone(thread),
@@ -105,7 +114,8 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.thread.claims.set(self.thread.claims.get() - 1);
+        let claims = self.thread.claims.get() - files(self.place);
+        self.thread.claims.set(claims);
         if !self.is_ended {
             // The thread itself ends with this request open.
             self.thread.writer.end(self.place.cell, Outcome::Cut);

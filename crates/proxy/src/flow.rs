@@ -45,6 +45,8 @@ pub(crate) struct Flow {
     passed: usize,
     /// Whether any byte was ever written.
     begun: bool,
+    /// Whether the target may still hold back some of what was written.
+    held_back: bool,
 }
 
 impl Flow {
@@ -58,6 +60,7 @@ impl Flow {
         self.copy = None;
         self.written = 0;
         self.begun = false;
+        self.held_back = false;
     }
 
     /// Throws away everything that was read.
@@ -76,6 +79,7 @@ impl Flow {
     pub(crate) fn rewind(&mut self) {
         self.written = 0;
         self.begun = false;
+        self.held_back = false;
     }
 
     /// True if a byte was written since the beginning.
@@ -83,8 +87,12 @@ impl Flow {
         self.begun
     }
 
-    /// True if everything given to it was written.
+    /// True if everything given to it was written, and nothing of it is held back.
     pub(crate) fn is_flushed(&self) -> bool {
+        self.is_written() && !self.held_back
+    }
+
+    fn is_written(&self) -> bool {
         self.written == self.out.len() && self.passed == 0
     }
 
@@ -158,7 +166,7 @@ impl Flow {
         context: &mut Context<'_>,
         target: &mut W,
     ) -> Poll<io::Result<()>> {
-        while !self.is_flushed() {
+        while !self.is_written() {
             let made = &self.out[self.written..];
             let passed = &self.input.filled()[..self.passed];
             let target = Pin::new(&mut *target);
@@ -174,9 +182,12 @@ impl Flow {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.begun = true;
+            self.held_back = true;
             self.note_written(written);
         }
-        Pin::new(target).poll_flush(context)
+        ready!(Pin::new(target).poll_flush(context))?;
+        self.held_back = false;
+        Poll::Ready(Ok(()))
     }
 
     fn note_written(&mut self, bytes: usize) {

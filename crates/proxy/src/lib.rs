@@ -42,6 +42,7 @@ mod sys;
 mod tcp;
 mod thread;
 mod tunnel;
+mod upstream;
 mod visit;
 mod watch;
 mod websocket;

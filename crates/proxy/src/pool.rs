@@ -11,7 +11,7 @@ use http1::Method;
 use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
-use traffic::Cell;
+use traffic::{Cell, Endpoint};
 
 use crate::clock::micros;
 use crate::links::Link;
@@ -19,13 +19,24 @@ use crate::links::Link;
 /// Idle connections to one endpoint that a thread keeps.
 const IDLE_MAX: usize = 256;
 /// How long one is kept without use.
-const IDLE_TIME: Duration = Duration::from_secs(30);
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// Where a connection leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) cell: Cell,
     pub(crate) address: SocketAddr,
+    pub(crate) protocol: model::Protocol,
+}
+
+impl Place {
+    pub(crate) fn of(endpoint: &Endpoint) -> Self {
+        Self {
+            cell: endpoint.cell,
+            address: endpoint.address,
+            protocol: endpoint.protocol,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -6,7 +6,6 @@ use http1::{
     Answer, BodyRelay, Framing, REQUEST_ID, RequestHead, ResponseHead, RewriteResponse,
     UpstreamSide,
 };
-use tokio::net::TcpStream;
 use traffic::{Late, Progress, Rejected};
 
 use crate::attempt::overdue;
@@ -17,6 +16,7 @@ use crate::clock::now_micros;
 use crate::flow::Flow;
 use crate::presence::Asking;
 use crate::stream::Stream;
+use crate::upstream::Upstream;
 use crate::visit::Visit;
 
 /// How an endpoint failed a request before its response began.
@@ -66,7 +66,7 @@ enum Moved {
 #[derive(Debug)]
 pub(crate) struct Relay<'a, S: Stream> {
     pub(crate) client: &'a mut Client<S>,
-    pub(crate) upstream: &'a mut TcpStream,
+    pub(crate) upstream: &'a mut Upstream,
     pub(crate) connection: Connection,
     pub(crate) request: &'a RequestHead,
     pub(crate) response: &'a mut ResponseHead,
@@ -406,6 +406,7 @@ impl<S: Stream> Relay<'_, S> {
         let progress = match (is_answered, self.up.has_begun(), self.connection) {
             (true, _, _) => Progress::Answered,
             (false, false, _) => Progress::NothingSent,
+            (false, true, _) if self.upstream.is_unread() => Progress::NothingRead,
             (false, true, Connection::Reused) => Progress::SentOnReused,
             (false, true, Connection::New) => Progress::SentOnNew,
         };

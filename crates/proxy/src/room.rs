@@ -68,7 +68,8 @@ fn raised_limit() -> u64 {
 impl Thread {
     /// Descriptors in use, but for those that are about to be given back.
     fn files(&self) -> u32 {
-        let taken = self.connections() + self.claims.get() + self.pool.len() + self.pipes.files();
+        let upstream = self.claims.get() + self.pool.len() + self.trunks.len();
+        let taken = self.connections() + upstream + self.pipes.files();
         taken.saturating_sub(self.watches.leaving())
     }
 
@@ -81,6 +82,12 @@ impl Thread {
         }
     }
 
+    /// Closes connections to endpoints that nobody uses. False if there was none.
+    fn close_idle(&self) -> bool {
+        let is_any = self.pool.shrink();
+        self.trunks.shrink() || is_any
+    }
+
     /// Lets some connections without a request go, although by our own count there is room:
     /// something else in this process has taken the descriptors.
     pub(crate) fn let_some_go(&self) {
@@ -90,13 +97,13 @@ impl Thread {
     /// True if a connection that was just accepted can be served.
     pub(crate) fn has_room_for_client(&self) -> bool {
         self.make_room();
-        self.files() <= self.room.files_max || self.pool.shrink()
+        self.files() <= self.room.files_max || self.close_idle()
     }
 
     /// True if a request can have a connection to an endpoint beside its own.
     pub(crate) fn has_room_for_request(&self) -> bool {
         self.make_room();
-        self.files() < self.room.files_max || self.pool.shrink()
+        self.files() < self.room.files_max || self.close_idle()
     }
 }
 

@@ -16,7 +16,7 @@ use model::Revision;
 use traffic::{Outcome, Rejected};
 
 use crate::access::{By, Stage};
-use crate::attempt::{NoLink, elsewhere, linked};
+use crate::attempt::elsewhere;
 use crate::claim::Claim;
 use crate::client::Client;
 use crate::clock::now_micros;
@@ -27,6 +27,7 @@ use crate::presence::Asking;
 use crate::reject::termination;
 use crate::relay::End;
 use crate::stream::{Opaque, Stream as _};
+use crate::upstream::{NoUpstream, linked};
 use crate::visit::{Turned, Visit};
 use crate::watch::State;
 
@@ -123,17 +124,17 @@ async fn at_endpoint(
                 link.stream.abort();
                 return Ok((claim, link));
             }
-            Err(NoLink::Full) => {
+            Err(NoUpstream::Full) => {
                 visit.took_back(claim);
                 claim = visit.admitted(client, exchange).await?;
                 continue;
             }
-            Err(NoLink::Failed(End::Unanswered(..))) => {}
-            Err(NoLink::Failed(End::Cut)) => {
+            Err(NoUpstream::Failed(End::Unanswered(..))) => {}
+            Err(NoUpstream::Failed(End::Cut)) => {
                 claim.end(Outcome::Cut);
                 return Err(Turned::Away(Rejected::Cut));
             }
-            Err(NoLink::Failed(_)) => {
+            Err(NoUpstream::Failed(_)) => {
                 claim.end(Outcome::ClientGone);
                 return Err(Turned::Gone);
             }

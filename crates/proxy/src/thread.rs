@@ -24,6 +24,7 @@ use crate::buffer::Blocks;
 use crate::clock::now_micros;
 use crate::crowds::Crowds;
 use crate::exchange::Exchange;
+use crate::http2::Trunks;
 use crate::links::{Link, Links};
 use crate::memory::Crowd;
 use crate::orders::{Ending, Listening, OrderBox, Orders};
@@ -67,6 +68,7 @@ pub(crate) struct Thread {
     pub(crate) blocks: Blocks,
     pub(crate) pool: Pool,
     pub(crate) pipes: Pipes,
+    pub(crate) trunks: Trunks,
     /// Wakes the thread's main task when a connection ends.
     pub(crate) ended: Notify,
     connections: Local<u32>,
@@ -108,6 +110,7 @@ impl Thread {
             blocks: Blocks::default(),
             pool: Pool::default(),
             pipes: Pipes::default(),
+            trunks: Trunks::default(),
             ended: Notify::new(),
             connections: Local::new(0),
             crowd: Crowd::default(),
@@ -225,6 +228,7 @@ impl Thread {
             return;
         }
         self.pool.retain(|cell| routing.has(cell));
+        self.trunks.retain(|cell| routing.has(cell));
         self.access.set(routing.table.access_log);
         let now = self.watches.coarse_micros();
         self.standings.borrow_mut().follow(&routing.table, now);
@@ -373,6 +377,7 @@ async fn tick(thread: Rc<Thread>) {
         thread.call_firsts(|_| true);
         if number.is_multiple_of(SWEEP_TICKS) {
             thread.pool.sweep(now);
+            thread.trunks.sweep(now);
             thread.watches.wake(|state| state == State::Waiting);
             thread.shrink();
         }

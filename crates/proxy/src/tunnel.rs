@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use traffic::Outcome;
 
 use crate::buffer::{Blocks, Fill};
@@ -17,6 +16,7 @@ use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::flow::Flow;
 use crate::stream::Stream;
+use crate::upstream::Upstream;
 use crate::visit::Visit;
 use crate::websocket::{Frames, Towards, Until, write_goodbye};
 
@@ -56,7 +56,7 @@ pub(crate) async fn carry<S: Stream>(
     client: &mut Client<S>,
     exchange: &mut Exchange,
     visit: &Visit,
-    upstream: &mut TcpStream,
+    upstream: &mut Upstream,
 ) -> Outcome {
     client.watch.clear_deadline();
     let protocol = exchange.request.upgrade().unwrap_or_default();

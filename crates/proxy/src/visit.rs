@@ -177,6 +177,11 @@ impl Visit {
         self.failed.push(cell);
     }
 
+    /// Has all endpoints tried once more.
+    pub(crate) fn forget_failed(&mut self) {
+        self.failed.clear();
+    }
+
     /// True if a failed attempt may be made again somewhere.
     pub(crate) fn may_repeat(&self, thread: &Thread, progress: Progress, hold: Hold) -> bool {
         let attempt = FailedAttempt {
@@ -268,10 +273,7 @@ impl Visit {
         match (chosen, &service.delivery.limits) {
             (Chosen::At(choice), None) => {
                 self.note_choice(&client.thread, &choice);
-                let place = Place {
-                    cell: choice.endpoint.cell,
-                    address: choice.endpoint.address,
-                };
+                let place = Place::of(choice.endpoint);
                 Admission::Claimed(Claim::new(&client.thread, &client.watch, place))
             }
             (Chosen::At(choice), Some(limits)) => {

@@ -1,12 +1,14 @@
 //! Probes: one question to an instance, answered within a bounded time.
 
 mod exec;
+mod grpc;
 mod http;
+mod http2;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use model::Probe;
+use model::{Probe, Protocol};
 use supervisor::Key;
 use tokio::net::TcpStream;
 
@@ -24,6 +26,8 @@ pub struct ProbeTarget<'a> {
     pub key: &'a Key,
     /// Its port on the loopback address, if it has one.
     pub port: Option<u16>,
+    /// What it speaks there.
+    pub protocol: Protocol,
     /// How it was started; an exec probe runs in the same place.
     pub spec: &'a StartSpec,
 }
@@ -73,7 +77,7 @@ impl Failure {
 
 /// Asks the question, for at most `timeout`.
 ///
-/// `Http` and `Tcp` of an instance without a port fail. `Exec` must be awaited to
+/// `Http`, `Grpc` and `Tcp` of an instance without a port fail. `Exec` must be awaited to
 /// its end: what is dropped before leaves its program running.
 pub async fn run(
     driver: &dyn Driver,
@@ -87,14 +91,25 @@ pub async fn run(
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let found = match (probe, address) {
         (Probe::Http { path, status, body }, Some(address)) => {
-            let asked = http::ask(address, path, *status, body.as_deref());
+            let wanted = http::Wanted {
+                path,
+                status: *status,
+                body: body.as_deref(),
+            };
+            let asked = http::ask(address, target.protocol, wanted);
+            explained(bounded(timeout, asked).await, driver, (target.key, address)).await
+        }
+        (Probe::Grpc { service }, Some(address)) => {
+            let asked = grpc::ask(address, service);
             explained(bounded(timeout, asked).await, driver, (target.key, address)).await
         }
         (Probe::Tcp, Some(address)) => {
             let asked = bounded(timeout, connect(address)).await;
             explained(asked, driver, (target.key, address)).await
         }
-        (Probe::Http { .. } | Probe::Tcp, None) => Err(Failure::because("the service has no port")),
+        (Probe::Http { .. } | Probe::Grpc { .. } | Probe::Tcp, None) => {
+            Err(Failure::because("the service has no port"))
+        }
         // It bounds itself, since it has something to end.
         (Probe::Exec(argv), _) => exec::ask(driver, &argv.0, target, timeout).await,
     };

@@ -278,6 +278,7 @@ pub(crate) fn release(setup: &ServiceSetup, id: ReleaseId, flavour: u64) -> Rele
             artifact: digest,
             run: command(),
             port: setup.port,
+            protocol: model::Protocol::Http1,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             health: setup.health.clone(),

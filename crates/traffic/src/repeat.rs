@@ -11,6 +11,8 @@ pub const ATTEMPTS_MAX: u8 = 3;
 pub enum Progress {
     /// No byte of the request was sent.
     NothingSent,
+    /// Some of the request was sent, and the endpoint has said that it looked at none of it.
+    NothingRead,
     /// Some of the request was sent, on a connection made for it.
     SentOnNew,
     /// Some of the request was sent, on a connection that had carried others.
@@ -48,7 +50,7 @@ impl FailedAttempt {
     #[must_use]
     pub fn may_repeat(self) -> bool {
         let allowed = match self.progress {
-            Progress::NothingSent => true,
+            Progress::NothingSent | Progress::NothingRead => true,
             Progress::SentOnReused | Progress::Silent => self.idempotent,
             Progress::SentOnNew | Progress::Answered => false,
         };
@@ -60,8 +62,9 @@ impl FailedAttempt {
 mod tests {
     use super::*;
 
-    const PROGRESS: [Progress; 5] = [
+    const PROGRESS: [Progress; 6] = [
         Progress::NothingSent,
+        Progress::NothingRead,
         Progress::SentOnNew,
         Progress::SentOnReused,
         Progress::Silent,
@@ -83,11 +86,11 @@ mod tests {
             |progress, idempotent| attempt(progress, idempotent, BodyHeld::Whole).may_repeat();
         assert_eq!(
             PROGRESS.map(|progress| whole(progress, true)),
-            [true, false, true, true, false]
+            [true, true, false, true, true, false]
         );
         assert_eq!(
             PROGRESS.map(|progress| whole(progress, false)),
-            [true, false, false, false, false]
+            [true, true, false, false, false, false]
         );
     }
 

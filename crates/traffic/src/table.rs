@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::{
     AccessLog, Affinity, CertificateFiles, Delivery, HttpsPolicy, InstanceId, Maintenance, Peers,
-    ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share, Time,
+    Protocol, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +187,9 @@ pub struct Endpoint {
     pub instance: InstanceId,
     /// Where it listens.
     pub address: SocketAddr,
+    /// What it speaks there.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The index of its figures in the ledger; its own until the instance is forgotten.
     pub cell: Cell,
 }

@@ -1,6 +1,6 @@
 //! How an instance's health is found out.
 
-use model::{Health, Port, Probe};
+use model::{Health, Port, Probe, Protocol};
 
 use super::command::{Env, Given, argv};
 use super::number;
@@ -23,6 +23,7 @@ pub(super) fn build(
     }
     let table: &Table = service.get("health")?;
     check_port(service, table, port, mistakes);
+    check_grpc(service, table, mistakes);
     let probe = probe(table, (env, Given::to_instance(port)), mistakes);
     Some(Health {
         probe: probe?,
@@ -45,15 +46,28 @@ fn probe(
         let body = table.get("body");
         return Some(Probe::Http { path, status, body });
     }
+    if let Some(service) = table.get("grpc") {
+        return Some(Probe::Grpc { service });
+    }
     let exec = argv(table, "exec", (env, given), mistakes).map(Probe::Exec);
     exec.or_else(|| table.get::<bool>("tcp").map(|_| Probe::Tcp))
+}
+
+/// gRPC is asked by what the program speaks.
+fn check_grpc(service: &Table, table: &Table, mistakes: &mut Mistakes<'_>) {
+    let protocol: Protocol = service.value("protocol");
+    if table.get::<String>("grpc").is_some() && protocol == Protocol::Http1 {
+        let message = format!("`grpc` in {} needs HTTP/2", table.path);
+        let mistake = Mistake::new(table.key_span("grpc"), message);
+        mistakes.add(mistake.hint("add `protocol = \"h2c\"` to the service"));
+    }
 }
 
 fn check_port(service: &Table, table: &Table, port: Port, mistakes: &mut Mistakes<'_>) {
     if port != Port::None {
         return;
     }
-    for key in ["http", "tcp"] {
+    for key in ["http", "grpc", "tcp"] {
         if table.is_written(key) {
             let message = format!("`{key}` in {} needs a port to ask", table.path);
             let mistake = Mistake::new(table.key_span(key), message)

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Deadline, Delivery, Ejection, Limits, Policy, Port, ProxyLimits, Reach, ReleaseTemplate,
-    Service, ServiceName, Stop,
+    Deadline, Delivery, Ejection, Limits, Policy, Port, Protocol, ProxyLimits, Reach,
+    ReleaseTemplate, Service, ServiceName, Stop,
 };
 
 use super::command::{Env, Given, argv};
@@ -34,6 +34,7 @@ pub(super) fn build(
         urls,
     };
     check_user(table, mistakes);
+    check_protocol(table, mistakes);
     if port(table) == Port::None {
         without_port(table, table, mistakes);
         without_port(table, table.value("rollout"), mistakes);
@@ -66,6 +67,7 @@ fn template(table: &Table, env: &Env<'_>, mistakes: &mut Mistakes<'_>) -> Option
     Some(ReleaseTemplate {
         run: run?,
         port,
+        protocol: table.value("protocol"),
         env: env.variables.clone(),
         secrets: env.secrets.iter().cloned().collect(),
         health,
@@ -159,6 +161,28 @@ fn check_user(table: &Table, mistakes: &mut Mistakes<'_>) {
     if user.is_some_and(|user| user.contains(blank)) {
         let mistake = Mistake::new(table.span("user"), "`user` cannot have blanks, `:` or `/`");
         mistakes.add(mistake.expected("a user's name or number"));
+    }
+}
+
+/// A connection that is introduced as one client's cannot carry requests of others.
+fn check_protocol(table: &Table, mistakes: &mut Mistakes<'_>) {
+    let proxy: &Table = table.value("proxy");
+    let protocol: Protocol = table.value("protocol");
+    if protocol == Protocol::Http1 {
+        return;
+    }
+    let limits = proxy.get::<&Table>("limits");
+    if let Some(limits) = limits.filter(|limits| limits.is_written("connections")) {
+        let message = "`connections` bounds nothing, since one of HTTP/2 carries many requests";
+        let mistake = Mistake::new(limits.key_span("connections"), message);
+        let mistake = mistake.related(table.span("protocol"), "spoken here");
+        mistakes.add(mistake.hint("use `requests`"));
+    }
+    if proxy.is_written("proxy_protocol") {
+        let message = "`proxy_protocol` names one client, and a connection of HTTP/2 has many";
+        let mistake = Mistake::new(proxy.key_span("proxy_protocol"), message);
+        let mistake = mistake.related(table.span("protocol"), "spoken here");
+        mistakes.add(mistake.hint("leave it out: `x-forwarded-for` names the client"));
     }
 }
 

@@ -5,8 +5,8 @@ use super::endpoint_limits::ENDPOINT_LIMITS;
 use super::https::HTTPS;
 use super::{Field, Kind, ROLLOUT, Section};
 use crate::form::{
-    ADDRESS, BALANCE, DURATION, HOST, HTTP_PATH, PATH, PROXY_PROTOCOL, SECRET_NAME, SERVICE_NAME,
-    SHARE, SIGNAL, SIZE, SPAN_OF_TIME, TEXT, VARIABLE_NAME,
+    ADDRESS, BALANCE, DURATION, GRPC_SERVICE, HOST, HTTP_PATH, PATH, PROTOCOL, PROXY_PROTOCOL,
+    SECRET_NAME, SERVICE_NAME, SHARE, SIGNAL, SIZE, SPAN_OF_TIME, TEXT, VARIABLE_NAME,
 };
 
 /// `[service.NAME]`.
@@ -32,6 +32,14 @@ pub(crate) const SERVICE: Section = Section {
             "A number: the program always listens there; false: it takes no requests.",
         )
         .optional("one is assigned and given as $PORT"),
+        Field::new(
+            "protocol",
+            Kind::Text(&PROTOCOL),
+            "What the program speaks on its port: HTTP/1.1, or HTTP/2 in the clear from the first \
+             byte, as gRPC does. Part of a release: either may follow the other.",
+        )
+        .default("\"http1\"")
+        .traffic(),
         Field::new(
             "replicas",
             Kind::Whole { min: 1, max: 1_000 },
@@ -163,6 +171,12 @@ pub(crate) const HEALTH: Section = Section {
             "Path that must answer a GET on the instance's port.",
         ),
         Field::new(
+            "grpc",
+            Kind::Text(&GRPC_SERVICE),
+            "gRPC service that must be SERVING by grpc.health.v1.Health on the instance's port; \"\" \
+             asks for the program as a whole.",
+        ),
+        Field::new(
             "tcp",
             Kind::Present,
             "Whether a connection to the instance's port is enough.",
@@ -211,7 +225,7 @@ pub(crate) const HEALTH: Section = Section {
         )
         .default("3"),
     ],
-    one_of: &["http", "tcp", "exec"],
+    one_of: &["http", "grpc", "tcp", "exec"],
 };
 
 /// `stop`.

@@ -1,6 +1,6 @@
 //! Words from a closed list.
 
-use model::{Affinity, Metric, OnFail, OnNoData, ProxyProtocol, SearchPath};
+use model::{Affinity, Metric, OnFail, OnNoData, Protocol, ProxyProtocol, SearchPath};
 
 use super::{Form, Parsed, name::header_name};
 use crate::declare::StrategyName;
@@ -83,6 +83,15 @@ pub(crate) const PROXY_PROTOCOL: Form = Form::choices(
     &[
         ("v1", Value::ProxyProtocol(ProxyProtocol::V1)),
         ("v2", Value::ProxyProtocol(ProxyProtocol::V2)),
+    ],
+);
+
+/// What a program speaks on its port.
+pub(crate) const PROTOCOL: Form = Form::choices(
+    "\"http1\" or \"h2c\"",
+    &[
+        ("http1", Value::Protocol(Protocol::Http1)),
+        ("h2c", Value::Protocol(Protocol::H2c)),
     ],
 );
 

@@ -15,13 +15,14 @@ pub(crate) use address::{ADDRESS, NETWORK, PORTS};
 pub(crate) use amount::{SHARE, SIZE, decimal, share};
 pub(crate) use balance::BALANCE;
 pub(crate) use choice::{
-    AFFINITY, METRIC, ON_FAIL, ON_NO_DATA, PROXY_PROTOCOL, SEARCH_PATH, SIGNAL, STICK, STRATEGY,
+    AFFINITY, METRIC, ON_FAIL, ON_NO_DATA, PROTOCOL, PROXY_PROTOCOL, SEARCH_PATH, SIGNAL, STICK,
+    STRATEGY,
 };
 pub(crate) use command::{Refused, split};
 pub(crate) use duration::{BOUND, DURATION, SPAN_OF_TIME};
 pub(crate) use name::{
-    COOKIE_NAME, HEADER_NAME, MATCH_VALUE, SCHEMA_NAME, SECRET_NAME, SECRET_REFERENCE,
-    SERVICE_NAME, TEXT, VARIABLE_NAME,
+    COOKIE_NAME, GRPC_SERVICE, HEADER_NAME, MATCH_VALUE, SCHEMA_NAME, SECRET_NAME,
+    SECRET_REFERENCE, SERVICE_NAME, TEXT, VARIABLE_NAME,
 };
 pub(crate) use path::ABSOLUTE_PATH;
 pub(crate) use route::{HOST, HTTP_PATH, PATH, PREVIEW_HOST};

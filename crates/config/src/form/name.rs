@@ -95,6 +95,17 @@ pub(crate) const COOKIE_NAME: Form = Form::new(
     },
 );
 
+/// The name of a service as gRPC has it; the empty one is the program as a whole.
+pub(crate) const GRPC_SERVICE: Form = Form::new(
+    "the name of a gRPC service, such as \"shop.v1.Cart\", or \"\" for the whole program",
+    "^[A-Za-z0-9_.]{0,120}$",
+    |text| {
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
+        let is_fit = text.len() <= 120 && text.bytes().all(is_name);
+        is_fit.then(|| Value::Text(text.to_owned())).ok_or(None)
+    },
+);
+
 /// What a header or cookie must hold.
 pub(crate) const MATCH_VALUE: Form = Form::new(
     "a value of printable ASCII, or \"secret:NAME\"",

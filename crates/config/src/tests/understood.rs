@@ -5,8 +5,8 @@ use std::time::Duration;
 use model::{
     Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Compare, Count,
     DatabasePolicy, Deadline, Delivery, Ejection, EndpointLimits, HashKey, Health, Limit, Limits,
-    Metric, OnFail, OnNoData, Port, Probe, ProxyLimits, ProxyProtocol, Queue, Reach, SearchPath,
-    Service, Shadow, Share, Step, Stop, Strategy, TcpEntrance,
+    Metric, OnFail, OnNoData, Port, Probe, Protocol, ProxyLimits, ProxyProtocol, Queue, Reach,
+    SearchPath, Service, Shadow, Share, Step, Stop, Strategy, TcpEntrance,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -379,6 +379,16 @@ fn services_differ_in_their_ports() {
         api.template.run,
         argv(&["sh", "-c", "exec ./bin/api $$API_FLAGS"])
     );
+}
+
+#[test]
+fn a_program_may_speak_http2() {
+    assert_eq!(service(LEAST, "web").template.protocol, Protocol::Http1);
+    let cart = service(EVERYTHING, "cart").template;
+    assert_eq!(cart.protocol, Protocol::H2c);
+    let service = "shop.v1.Cart".to_owned();
+    let probe = cart.health.map(|health| health.probe);
+    assert_eq!(probe, Some(Probe::Grpc { service }));
 }
 
 #[test]

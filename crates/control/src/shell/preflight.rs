@@ -84,7 +84,7 @@ impl Shell {
         };
         let exec = spec.health.as_ref().and_then(|health| match &health.probe {
             Probe::Exec(argv) => Some(argv),
-            Probe::Http { .. } | Probe::Tcp => None,
+            Probe::Http { .. } | Probe::Grpc { .. } | Probe::Tcp => None,
         });
         for argv in [Some(&spec.run), exec].into_iter().flatten() {
             // Words with variables are known only when the program starts.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use engine::Event;
 use fleet::ProbeResult;
-use model::{InstanceId, Probe};
+use model::{InstanceId, Probe, Protocol};
 use runtime::probe::{self, ProbeFailure, ProbeOutcome, ProbeTarget};
 use runtime::{Limits, StartSpec};
 
@@ -49,7 +49,7 @@ impl Shell {
             return Ok(None);
         };
         let start = match &health.probe {
-            Probe::Http { .. } | Probe::Tcp => Start(nowhere()),
+            Probe::Http { .. } | Probe::Grpc { .. } | Probe::Tcp => Start(nowhere()),
             Probe::Exec(argv) => {
                 let name = instance.to_string();
                 let role = Role {
@@ -70,6 +70,7 @@ impl Shell {
         Ok(Some(Question {
             health,
             port: place.port,
+            protocol: release.spec.protocol,
             start,
         }))
     }
@@ -78,6 +79,7 @@ impl Shell {
 struct Question {
     health: model::Health,
     port: Option<u16>,
+    protocol: Protocol,
     start: Start,
 }
 
@@ -87,12 +89,13 @@ impl Question {
         let target = ProbeTarget {
             key: &key,
             port: self.port,
+            protocol: self.protocol,
             spec: &self.start.0,
         };
         let argv = match &self.health.probe {
             // Its variables were replaced when the start was made.
             Probe::Exec(_) => Probe::Exec(model::Argv(self.start.0.argv.clone())),
-            probe @ (Probe::Http { .. } | Probe::Tcp) => probe.clone(),
+            probe @ (Probe::Http { .. } | Probe::Grpc { .. } | Probe::Tcp) => probe.clone(),
         };
         match probe::run(driver, &argv, target, self.health.timeout).await {
             ProbeOutcome::Fail(failure) => ProbeResult::Failed(told(&failure)),

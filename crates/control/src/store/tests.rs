@@ -25,6 +25,7 @@ fn release(number: u32, env: &str) -> Release {
         artifact: Digest::try_new(&"a".repeat(64)).unwrap(),
         run: Argv(vec!["./web".to_owned()]),
         port: Port::Assigned,
+        protocol: model::Protocol::Http1,
         env: BTreeMap::from([("E".to_owned(), env.to_owned())]),
         secrets: BTreeMap::new(),
         health: None,

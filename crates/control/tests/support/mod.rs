@@ -162,6 +162,7 @@ pub(crate) fn service(env: &str) -> Service {
         template: ReleaseTemplate {
             run: Argv(vec!["./web".to_owned()]),
             port: Port::Assigned,
+            protocol: model::Protocol::Http1,
             env: BTreeMap::from([("E".to_owned(), env.to_owned())]),
             secrets: Vec::new(),
             health: Some(Health {

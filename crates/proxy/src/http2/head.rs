@@ -1,9 +1,14 @@
-//! A request's head, written as one of HTTP/1.1: what it may hold is checked where all are.
+//! Heads of HTTP/2 written as those of HTTP/1.1, where what they may hold is checked for all,
+//! and the other way round.
 
 use bytes::Bytes;
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST};
-use http::{HeaderMap, Method, Request};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http1::Framing;
+
+use super::inbound::Source;
 
 /// What follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +56,7 @@ pub(super) fn write<T>(
     body
 }
 
-/// Whether a request ended with its head.
+/// Whether a message ended with its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     Yes,
@@ -85,7 +90,7 @@ fn write_hosts<T>(request: &Request<T>, out: &mut Vec<u8>) {
         field(out, "host", authority);
     }
     let hosts = request.headers().get_all(HOST).iter();
-    for host in hosts.map(http::HeaderValue::as_bytes) {
+    for host in hosts.map(HeaderValue::as_bytes) {
         if authority.is_none_or(|authority| !authority.eq_ignore_ascii_case(host)) {
             field(out, "host", host);
         }
@@ -147,9 +152,108 @@ pub(super) fn read_trailers(section: &[u8]) -> Option<HeaderMap> {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else {
             continue;
         };
-        let name = http::HeaderName::from_bytes(&line[..colon]).ok()?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
         let value = Bytes::copy_from_slice(line[colon + 1..].trim_ascii());
-        trailers.append(name, http::HeaderValue::from_maybe_shared(value).ok()?);
+        trailers.append(name, HeaderValue::from_maybe_shared(value).ok()?);
     }
     (!trailers.is_empty()).then_some(trailers)
+}
+
+/// Reads the head of a request that we wrote ourselves: its parts were checked before.
+///
+/// `None` if HTTP/2 has no way to say it.
+pub(super) fn read_request(head: &[u8], scheme: &str) -> Option<(Request<()>, Framing)> {
+    let mut lines = head
+        .split(|&byte| byte == b'\n')
+        .map(<[u8]>::trim_ascii_end)
+        .filter(|line| !line.is_empty());
+    let mut words = lines.next()?.split(|&byte| byte == b' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(method).ok()?;
+    let mut framing = Framing::None;
+    let mut authority = None;
+    for line in lines {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let value = line[colon + 1..].trim_ascii();
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        match name.as_str() {
+            "host" => authority = Some(value),
+            "connection" | "upgrade" => {}
+            "transfer-encoding" => framing = Framing::Chunked,
+            name_text => {
+                if name_text == "content-length" {
+                    framing = Framing::Length(std::str::from_utf8(value).ok()?.parse().ok()?);
+                }
+                let value = HeaderValue::from_bytes(value).ok()?;
+                request.headers_mut().append(name, value);
+            }
+        }
+    }
+    // We pass them on to whoever can take them, and leave them out for the others.
+    let headers = request.headers_mut();
+    headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(authority?)
+        .path_and_query(PathAndQuery::try_from(target).ok()?);
+    *request.uri_mut() = uri.build().ok()?;
+    Some((request, framing))
+}
+
+/// Writes the head of a 1xx response.
+pub(super) fn write_interim(interim: &Response<()>, out: &mut Vec<u8>) {
+    write_status(interim, out);
+    write_all(interim.headers(), out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the head of a response to a request with `method`, whose body `ended` with it or
+/// not. Returns what follows.
+pub(super) fn write_response<T>(
+    response: &Response<T>,
+    (ended, method): (Ended, http1::Method),
+    out: &mut Vec<u8>,
+) -> Source {
+    write_status(response, out);
+    write_all(response.headers(), out);
+    let never_has_body = method == http1::Method::Head
+        || matches!(response.status().as_u16(), 204 | 304)
+        || response.status().is_informational();
+    let is_measured = response.headers().contains_key(CONTENT_LENGTH);
+    let source = match (never_has_body, ended, is_measured) {
+        (true, _, _) => Source::Over,
+        (false, Ended::Yes, true) => Source::Over,
+        (false, Ended::Yes, false) => {
+            field(out, "content-length", b"0");
+            Source::Over
+        }
+        (false, Ended::No, true) => Source::Raw,
+        (false, Ended::No, false) => {
+            field(out, "transfer-encoding", b"chunked");
+            Source::Chunked
+        }
+    };
+    out.extend_from_slice(b"\r\n");
+    source
+}
+
+fn write_status<T>(response: &Response<T>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(response.status().as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(
+        response
+            .status()
+            .canonical_reason()
+            .unwrap_or("")
+            .as_bytes(),
+    );
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_all(fields: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in fields {
+        field(out, name.as_str(), value.as_bytes());
+    }
 }

@@ -1,12 +1,17 @@
-//! HTTP/2 from clients.
+//! HTTP/2 from clients and to endpoints.
 //!
 //! Each stream is served like a connection with one request: a [`Bridge`] shows it as a
-//! message of HTTP/1.1 and takes the response as one. So every rule about requests stands in
-//! one place, whatever a client speaks, and what a stream says is checked as strictly.
+//! message of HTTP/1.1 and takes the response as one; a [`Call`] does the same on the other
+//! side. So every rule about requests stands in one place, whatever a client or an endpoint
+//! speaks, and what a stream says is checked as strictly.
 
 mod bridge;
+mod call;
 mod head;
+mod inbound;
 mod meter;
+mod outbound;
+mod trunk;
 
 use std::cell::Cell as Local;
 use std::future::poll_fn;
@@ -27,6 +32,9 @@ use crate::thread::Thread;
 use crate::watch::{State, Watch};
 use bridge::Bridge;
 use meter::{Meter, Metered};
+
+pub(crate) use call::Call;
+pub(crate) use trunk::{Berth, NoStream, Trunks, Wanted};
 
 /// What a client that knows that HTTP/2 is spoken here begins with.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

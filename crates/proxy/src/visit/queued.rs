@@ -81,10 +81,7 @@ impl Visit {
         limits: &EndpointLimits,
     ) -> Admission {
         let thread = &client.thread;
-        let place = Place {
-            cell: choice.endpoint.cell,
-            address: choice.endpoint.address,
-        };
+        let place = Place::of(choice.endpoint);
         let is_sticky = service.stick_to_instance && service.affinity.is_some();
         let release = FullRelease {
             release: choice.release,

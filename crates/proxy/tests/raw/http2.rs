@@ -10,11 +10,12 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response};
 use traffic::{Closed, Outcome};
 
+use crate::frames::*;
 use crate::secure::{connect, issue, secured, trusting};
 use crate::world::{GUARD, Program, World, until};
 
 /// Runs `talk` with a connection that knows that HTTP/2 is spoken.
-fn speak<T>(world: &World, talk: impl AsyncFnOnce(SendRequest<Bytes>) -> T) -> T {
+pub(crate) fn speak<T>(world: &World, talk: impl AsyncFnOnce(SendRequest<Bytes>) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -32,13 +33,13 @@ fn speak<T>(world: &World, talk: impl AsyncFnOnce(SendRequest<Bytes>) -> T) -> T
     runtime.block_on(talking)
 }
 
-fn get(path: &str) -> Request<()> {
+pub(crate) fn get(path: &str) -> Request<()> {
     Request::get(format!("http://shop.test{path}"))
         .body(())
         .unwrap()
 }
 
-async fn whole(
+pub(crate) async fn whole(
     response: h2::client::ResponseFuture,
 ) -> Result<(Response<()>, String, Option<HeaderMap>), h2::Error> {
     let (head, mut body) = response.await?.into_parts();
@@ -218,27 +219,6 @@ fn a_worker_that_drains_says_so_and_finishes_what_is_open() {
     });
     world.expect_outcomes(10, &[(Outcome::Status2xx, 1)]);
     until("the proxy has ended", || world.proxy().is_ended());
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
 }
 
 /// `GET http://h/`, in HPACK's static table but for the host.

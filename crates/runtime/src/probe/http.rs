@@ -4,30 +4,65 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use model::Protocol;
 use tokio::net::TcpStream;
 
-use super::{EXCERPT_BYTES_MAX, Failure, excerpt};
+use super::{EXCERPT_BYTES_MAX, Failure, excerpt, http2};
 
+/// What a probe calls itself.
+pub(super) const AGENT: &str = "gapless-probe";
 /// A body is searched for the expected text up to here.
-const BODY_BYTES_MAX: usize = 256 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// What is asked, and what the answer must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) path: &'a str,
+    /// `None`: any from 200 to 399.
+    pub(super) status: Option<u16>,
+    pub(super) body: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn accepts(&self, status: u16) -> bool {
+        match self.status {
+            Some(wanted) => status == wanted,
+            None => (200..400).contains(&status),
+        }
+    }
+
+    /// Whether the body says more than the status: one that passes may have no end.
+    pub(super) fn needs_body(&self, status: u16) -> bool {
+        self.body.is_some() || !self.accepts(status)
+    }
+}
+
+/// Asks for a path in what the instance speaks.
 pub(super) async fn ask(
     address: SocketAddr,
-    path: &str,
-    status: Option<u16>,
-    body: Option<&str>,
+    protocol: Protocol,
+    wanted: Wanted<'_>,
 ) -> Result<(), Failure> {
+    let (seen, content) = match protocol {
+        Protocol::Http1 => get(address, &wanted).await?,
+        Protocol::H2c => http2::get(address, &wanted).await?,
+    };
+    judge((seen, &content), wanted)
+}
+
+/// An answer's status and what can be had of its body.
+async fn get(address: SocketAddr, wanted: &Wanted<'_>) -> Result<(u16, Vec<u8>), Failure> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Failure::because(format!("cannot {what} {address}: {error}"))
     };
-    let request = Request::get(path)
+    let request = Request::get(wanted.path)
         .header(HOST, address.to_string())
-        .header(USER_AGENT, "gapless-probe")
+        .header(USER_AGENT, AGENT)
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| failed("ask", &error))?;
@@ -44,12 +79,13 @@ pub(super) async fn ask(
     };
     let answering = async {
         let response = sender.send_request(request).await;
-        judge(
-            response.map_err(|error| failed("get an answer from", &error))?,
-            status,
-            body,
-        )
-        .await
+        let response = response.map_err(|error| failed("get an answer from", &error))?;
+        let status = response.status().as_u16();
+        let content = match wanted.needs_body(status) {
+            true => read(response.into_body()).await,
+            false => Vec::new(),
+        };
+        Ok((status, content))
     };
     tokio::select! {
         found = answering => found,
@@ -57,25 +93,15 @@ pub(super) async fn ask(
     }
 }
 
-async fn judge(
-    response: Response<Incoming>,
-    status: Option<u16>,
-    body: Option<&str>,
-) -> Result<(), Failure> {
-    let seen = response.status().as_u16();
-    let expected = match status {
-        Some(status) => seen == status,
-        None => (200..400).contains(&seen),
-    };
-    if expected && body.is_none() {
-        return Ok(());
-    }
-    let content = read(response.into_body()).await;
-    let found = body.is_none_or(|text| contains(&content, text.as_bytes()));
+fn judge((seen, content): (u16, &[u8]), wanted: Wanted<'_>) -> Result<(), Failure> {
+    let expected = wanted.accepts(seen);
+    let found = wanted
+        .body
+        .is_none_or(|text| contains(content, text.as_bytes()));
     if expected && found {
         return Ok(());
     }
-    let reason = match (expected, status) {
+    let reason = match (expected, wanted.status) {
         (false, Some(status)) => format!("status {seen}, expected {status}"),
         (false, None) => format!("status {seen}, expected 200 to 399"),
         (true, _) => format!("status {seen}, but the body lacks the expected text"),

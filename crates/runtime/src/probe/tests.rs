@@ -71,10 +71,15 @@ async fn answering(answer: &'static [u8]) -> u16 {
 }
 
 async fn ask(probe: &Probe, port: Option<u16>) -> Result<(), ProbeFailure> {
+    ask_in(Protocol::Http1, probe, port).await
+}
+
+async fn ask_in(protocol: Protocol, probe: &Probe, port: Option<u16>) -> Result<(), ProbeFailure> {
     let key = Key::try_new("web/v1/1").unwrap();
     let target = ProbeTarget {
         key: &key,
         port,
+        protocol,
         spec: &spec(),
     };
     match run(&Owners(Vec::new()), probe, target, Duration::from_secs(5)).await {
@@ -252,4 +257,111 @@ fn where_a_program_listens_is_told_only_when_that_is_why() {
         told(&["[::1]:20001"]),
         "; the program listens on [::1]:20001, its $PORT is 20001"
     );
+}
+
+/// What a program that speaks HTTP/2 answers.
+#[derive(Clone, Copy)]
+enum Answers {
+    Text(u16, &'static str),
+    /// gRPC's status, in a trailer, and the health that comes before it.
+    Grpc(&'static str, u8),
+    /// gRPC's status alone, in the head.
+    GrpcAtOnce(&'static str),
+}
+
+/// Answers one request over HTTP/2, if it is for `path`.
+async fn speaking(path: &'static str, answers: Answers) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        assert_eq!(request.uri().path_and_query().unwrap().as_str(), path);
+        let head = ::http::Response::builder();
+        match answers {
+            Answers::Text(status, text) => {
+                let head = head.status(status).body(()).unwrap();
+                let mut send = respond.send_response(head, false).unwrap();
+                send.send_data(text.into(), true).unwrap();
+            }
+            Answers::Grpc(status, health) => {
+                let mut body = request.into_body();
+                let question = body.data().await.unwrap().unwrap();
+                assert_eq!(&question[..], b"\0\0\0\0\x06\x0a\x04shop");
+                let mut send = respond
+                    .send_response(head.body(()).unwrap(), false)
+                    .unwrap();
+                let message = vec![0, 0, 0, 0, 2, 8, health];
+                send.send_data(message.into(), false).unwrap();
+                let mut trailers = ::http::HeaderMap::new();
+                trailers.insert("grpc-status", status.parse().unwrap());
+                send.send_trailers(trailers).unwrap();
+            }
+            Answers::GrpcAtOnce(status) => {
+                let head = head.header("grpc-status", status);
+                let head = head.header("grpc-message", "no such service");
+                respond.send_response(head.body(()).unwrap(), true).unwrap();
+            }
+        }
+        let _ = connection.accept().await;
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_program_that_speaks_http2_is_asked_so() {
+    for (answers, body, reason) in [
+        (Answers::Text(200, "well"), Some("well"), None),
+        (
+            Answers::Text(503, "busy"),
+            None,
+            Some("status 503, expected 200 to 399"),
+        ),
+        (
+            Answers::Text(200, "ill"),
+            Some("well"),
+            Some("status 200, but the body lacks the expected text"),
+        ),
+    ] {
+        let port = speaking("/healthz?full", answers).await;
+        let asked = ask_in(Protocol::H2c, &http(None, body), Some(port)).await;
+        assert_eq!(asked.err().map(|it| it.reason).as_deref(), reason);
+    }
+}
+
+#[tokio::test]
+async fn grpc_is_asked_in_its_own_words() {
+    let probe = Probe::Grpc {
+        service: "shop".to_owned(),
+    };
+    for (answers, reason) in [
+        (Answers::Grpc("0", 1), None),
+        (Answers::Grpc("0", 2), Some("the service is NOT_SERVING")),
+        (Answers::GrpcAtOnce("5"), Some("grpc-status 5, expected 0")),
+        (
+            Answers::Text(404, ""),
+            Some("status 404 without grpc-status, expected an answer of gRPC"),
+        ),
+    ] {
+        let port = speaking("/grpc.health.v1.Health/Check", answers).await;
+        let asked = ask_in(Protocol::H2c, &probe, Some(port)).await;
+        assert_eq!(asked.err().map(|it| it.reason).as_deref(), reason);
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_speak_http2_fails_its_probe() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
+    });
+    let failure = ask_in(Protocol::H2c, &http(None, None), Some(port)).await;
+    let reason = failure.unwrap_err().reason;
+    assert!(reason.contains("over HTTP/2"), "{reason}");
 }

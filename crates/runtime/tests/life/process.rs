@@ -27,6 +27,7 @@ async fn exec(stage: &Stage, script: &str, timeout: Duration) -> Result<(), Prob
     let probe = Probe::Exec(Argv(["sh", "-c", script].map(str::to_owned).to_vec()));
     let (key, spec) = (key("web-v1-1"), stage.spec(&["web"]));
     let target = ProbeTarget {
+        protocol: model::Protocol::Http1,
         key: &key,
         port: None,
         spec: &spec,
@@ -68,6 +69,7 @@ async fn an_exec_probe_that_does_not_exist_says_so(stage: Stage) {
     let probe = Probe::Exec(Argv(vec!["./ping".into()]));
     let (key, spec) = (key("web-v1-1"), stage.spec(&["web"]));
     let target = ProbeTarget {
+        protocol: model::Protocol::Http1,
         key: &key,
         port: None,
         spec: &spec,

@@ -315,6 +315,7 @@ impl Planted {
                 side.endpoints.push(Endpoint {
                     instance: id.clone(),
                     address: SocketAddr::from(([127, 0, 0, 1], port)),
+                    protocol: model::Protocol::Http1,
                     cell: spawn.cell,
                 });
             }

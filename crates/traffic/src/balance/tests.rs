@@ -26,6 +26,7 @@ fn service(count: u32, balance: Balancing) -> ServiceTable {
             serial: cell,
         },
         address: ([127, 0, 0, 1], 9_000 + cell as u16).into(),
+        protocol: model::Protocol::Http1,
         cell: Cell(cell),
     };
     ServiceTable {

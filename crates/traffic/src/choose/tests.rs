@@ -13,6 +13,7 @@ fn release(number: u32, cells: std::ops::Range<u32>) -> Candidate {
             serial: cell,
         },
         address: ([127, 0, 0, 1], 9_000 + cell as u16).into(),
+        protocol: model::Protocol::Http1,
         cell: Cell(cell),
     };
     Candidate {

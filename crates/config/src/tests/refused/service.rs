@@ -35,6 +35,15 @@ fn values_of_a_service_keep_their_form() {
             "proxy = { limits = { requests = 0 } }",
             "`requests` cannot be 0",
         ),
+        ("protocol = \"http2\"", "`protocol` cannot be \"http2\""),
+        (
+            "protocol = \"h2c\"\nproxy = { proxy_protocol = \"v1\" }",
+            "`proxy_protocol` names one client, and a connection of HTTP/2 has many",
+        ),
+        (
+            "protocol = \"h2c\"\nproxy = { limits = { connections = 5 } }",
+            "`connections` bounds nothing, since one of HTTP/2 carries many requests",
+        ),
         ("stop = []", "`stop` cannot be a list"),
         ("drain = 1979-05-27", "`drain` cannot be 1979-05-27"),
     ] {
@@ -76,13 +85,18 @@ fn routes_keep_their_form() {
 #[test]
 fn a_health_check_is_one_probe() {
     let health = |table: &str| LEAST.replace("{ http = \"/healthz\" }", table);
-    let none = "service.web.health has none of `http`, `tcp`, `exec`";
-    let more = "service.web.health has more than one of `http`, `tcp`, `exec`";
+    let none = "service.web.health has none of `http`, `grpc`, `tcp`, `exec`";
+    let more = "service.web.health has more than one of `http`, `grpc`, `tcp`, `exec`";
     for (table, message) in [
         ("{}", none),
         ("{ every = \"1s\" }", none),
         ("{ http = \"/\", tcp = true }", more),
         ("{ tcp = false }", "`tcp` cannot be false"),
+        (
+            "{ grpc = \"\" }",
+            "`grpc` in service.web.health needs HTTP/2",
+        ),
+        ("{ grpc = \"a b\" }", "`grpc` cannot be \"a b\""),
         ("{ http = \"healthz\" }", "`http` cannot be \"healthz\""),
         (
             "{ tcp = true, status = 200 }",

@@ -23,7 +23,7 @@ use traffic::{
 };
 
 pub(crate) use client::{Client, Ended};
-pub(crate) use endpoint::Program;
+pub(crate) use endpoint::{Connection, Program};
 
 /// The longest that anything may take before a test fails.
 pub(crate) const GUARD: Duration = Duration::from_secs(20);
@@ -133,6 +133,17 @@ impl World {
     pub(crate) fn serving(programs: &[&Program]) -> Self {
         let mut world = Self::without_table();
         world.set_endpoints(programs);
+        world
+    }
+
+    /// A proxy whose one service has these endpoints, which speak HTTP/2.
+    pub(crate) fn calling(programs: &[&Program]) -> Self {
+        let mut world = Self::serving(programs);
+        world.set_service(|service| {
+            for endpoint in &mut service.stable.endpoints {
+                endpoint.protocol = model::Protocol::H2c;
+            }
+        });
         world
     }
 
@@ -287,6 +298,7 @@ pub(crate) fn candidate_at(
                 serial: cell,
             },
             address,
+            protocol: model::Protocol::Http1,
             cell: Cell(cell),
         }
     };

@@ -1,0 +1,280 @@
+//! The connection that an attempt has with its endpoint.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use model::Protocol;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use traffic::Progress;
+
+use crate::attempt::overdue;
+use crate::claim::{Claim, Connection};
+use crate::client::Client;
+use crate::clock::{micros, now_micros};
+use crate::exchange::Exchange;
+use crate::http2::{Berth, Call, NoStream, Wanted};
+use crate::links::Link;
+use crate::pool::{Place, connect, poll_connected};
+use crate::presence::Asking;
+use crate::relay::{End, Failure};
+use crate::stream::Stream;
+use crate::visit::Visit;
+use crate::watch::TICK;
+
+const FAILED: End = End::Unanswered(Failure::Connect, Progress::NothingSent);
+
+/// A connection to an endpoint, as far as one request uses it.
+#[derive(Debug)]
+pub(crate) enum Upstream {
+    /// All of it.
+    Plain(Link),
+    /// One stream of it.
+    Call(Box<Call>),
+}
+
+impl Upstream {
+    /// True if the endpoint has certainly looked at nothing of the request, although some of it
+    /// was sent.
+    pub(crate) fn is_unread(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Call(call) => call.is_unread(),
+        }
+    }
+}
+
+/// Why there is no connection to an endpoint.
+#[derive(Debug)]
+pub(crate) enum NoUpstream {
+    /// It has all that it may have.
+    Full,
+    /// This happened.
+    Failed(End),
+}
+
+/// A connection to the endpoint: one that is idle or takes another request, or a new one.
+pub(crate) async fn upstream<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &mut Visit,
+    claim: &mut Claim,
+) -> Result<Upstream, NoUpstream> {
+    let upstream = match claim.place.protocol {
+        Protocol::Http1 => {
+            if let Some(link) = idle(client, visit, claim.place) {
+                claim.connection = Connection::Reused;
+                return Ok(Upstream::Plain(link));
+            }
+            Upstream::Plain(linked(client, exchange, visit, claim).await?)
+        }
+        // Apart, so that others need not have its size.
+        Protocol::H2c => Box::pin(called(client, exchange, visit, claim))
+            .await
+            .map_err(NoUpstream::Failed)?,
+    };
+    if client.thread.access.is_on() {
+        visit.account.connected_micros = now_micros();
+    }
+    Ok(upstream)
+}
+
+/// An idle connection that may carry the request. The time is rounded up to the next tick.
+fn idle<S: Stream>(client: &Client<S>, visit: &Visit, place: Place) -> Option<Link> {
+    let thread = &client.thread;
+    let now = thread.watches.coarse_micros() + micros(TICK);
+    let may = visit.may_use_idle();
+    may.then(|| thread.pool.take(place, visit.method, now))?
+}
+
+/// A new connection to the endpoint, if it may have another one.
+pub(crate) async fn linked<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &Visit,
+    claim: &Claim,
+) -> Result<Link, NoUpstream> {
+    let bound = visit.connections_max.zip(visit.service);
+    let seat = match bound {
+        None => None,
+        Some((most, service)) => {
+            let seat = client.thread.seat((service, claim.place.cell), most);
+            Some(seat.ok_or(NoUpstream::Full)?)
+        }
+    };
+    let stream = connected(client, exchange, visit, claim)
+        .await
+        .map_err(NoUpstream::Failed)?;
+    Ok(Link { stream, seat })
+}
+
+/// Connects to the endpoint; the client may leave meanwhile.
+async fn connected<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &Visit,
+    claim: &Claim,
+) -> Result<TcpStream, End> {
+    let stream = connect(claim.place.address).map_err(|_| FAILED)?;
+    let mut wait = Waiting::begin(client, exchange, visit);
+    poll_fn(|context| match poll_connected(context, &stream) {
+        Poll::Ready(connected) => Poll::Ready(connected.map_err(|_| FAILED)),
+        Poll::Pending => wait.poll(context),
+    })
+    .await?;
+    Ok(stream)
+}
+
+/// Begins a stream to the endpoint.
+async fn called<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &Visit,
+    claim: &mut Claim,
+) -> Result<Upstream, End> {
+    let thread = std::rc::Rc::clone(&client.thread);
+    let wanted = Wanted {
+        place: claim.place,
+        method: visit.method,
+        since_micros: match visit.may_use_idle() {
+            true => 0,
+            false => visit.arrived_micros,
+        },
+    };
+    let take = || -> Berth {
+        thread
+            .trunks
+            .take(&thread, &wanted, visit.limits.connect_timeout)
+    };
+    let mut berth = take();
+    let mut wait = Waiting::begin(client, exchange, visit);
+    poll_fn(|context| {
+        loop {
+            match berth.poll_open(context) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(NoStream::Full)) => berth = take(),
+                Poll::Ready(Err(NoStream::Failed)) => return Poll::Ready(Err(FAILED)),
+                Poll::Pending => return wait.poll(context),
+            }
+        }
+    })
+    .await?;
+    claim.connection = match berth.is_reused() {
+        true => Connection::Reused,
+        false => Connection::New,
+    };
+    Ok(Upstream::Call(Box::new(Call::new(berth))))
+}
+
+/// A wait for a connection; the client may leave meanwhile.
+struct Waiting<'a, S: Stream> {
+    client: &'a mut Client<S>,
+    exchange: &'a mut Exchange,
+    visit: &'a Visit,
+    asking: Asking,
+}
+
+impl<'a, S: Stream> Waiting<'a, S> {
+    fn begin(client: &'a mut Client<S>, exchange: &'a mut Exchange, visit: &'a Visit) -> Self {
+        client
+            .watch
+            .set_deadline_before(visit.limits.connect_timeout, visit.until());
+        Self {
+            client,
+            exchange,
+            visit,
+            asking: Asking::before_response::<S>(visit.client_side.version()),
+        }
+    }
+
+    /// Ready once there is no more to wait for.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let up = &mut self.exchange.up;
+        if self.client.poll_gone(context, up, self.asking).is_ready() {
+            Poll::Ready(Err(End::ClientGone))
+        } else if self.client.watch.is_cut() {
+            Poll::Ready(Err(End::Cut))
+        } else if self.client.watch.is_overdue() {
+            let now = self.client.thread.watches.coarse_micros();
+            Poll::Ready(Err(self.visit.late(now).map_or(FAILED, overdue)))
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl AsyncRead for Upstream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(link) => Pin::new(&mut link.stream).poll_read(context, room),
+            Self::Call(call) => Pin::new(&mut **call).poll_read(context, room),
+        }
+    }
+}
+
+impl AsyncWrite for Upstream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(link) => Pin::new(&mut link.stream).poll_write(context, bytes),
+            Self::Call(call) => Pin::new(&mut **call).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(link) => Pin::new(&mut link.stream).poll_write_vectored(context, parts),
+            Self::Call(call) => Pin::new(&mut **call).poll_write_vectored(context, parts),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(link) => Pin::new(&mut link.stream).poll_flush(context),
+            Self::Call(call) => Pin::new(&mut **call).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(link) => Pin::new(&mut link.stream).poll_shutdown(context),
+            Self::Call(call) => Pin::new(&mut **call).poll_shutdown(context),
+        }
+    }
+}
+
+impl Stream for Upstream {
+    fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(link) => Stream::poll_read_ready(&mut link.stream, context),
+            Self::Call(call) => call.poll_read_ready(context),
+        }
+    }
+
+    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(link) => link.stream.poll_goodbye(context),
+            Self::Call(call) => call.poll_goodbye(context),
+        }
+    }
+
+    fn abort(&mut self) {
+        match self {
+            Self::Plain(link) => link.stream.abort(),
+            Self::Call(call) => call.abort(),
+        }
+    }
+}
