@@ -32,6 +32,8 @@ mod shadows;
 mod soak;
 #[path = "end/strategies.rs"]
 mod strategies;
+#[path = "end/streams.rs"]
+mod streams;
 #[path = "end/tcp.rs"]
 mod tcp;
 #[path = "end/tenant.rs"]

@@ -67,6 +67,18 @@ impl BodyRelay {
         self.payload_bytes
     }
 
+    /// The value of a trailer, once the message has ended.
+    #[must_use]
+    pub fn trailer(&self, name: &str) -> Option<&[u8]> {
+        let lines = self.reader.trailer().split(|&byte| byte == b'\n');
+        let mut fields = lines.filter_map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        });
+        let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|(_, value)| value)
+    }
+
     /// How many bytes of `input` to send as they are. They are taken: the next call begins
     /// after them. 0 means that [`BodyRelay::pump`] must take what is next, if anything is.
     ///

@@ -18,6 +18,9 @@ pub struct ProxyError<'a> {
     pub message: &'a str,
     /// What is shown instead of the sentence.
     pub page: Option<ErrorPage<'a>>,
+    /// For a client of gRPC, which gets its status instead, in a response that is a success to
+    /// HTTP and has no body.
+    pub grpc: Option<u8>,
     /// Seconds for `Retry-After`.
     pub retry_after_seconds: Option<u32>,
     /// The request's id, if it has one.
@@ -47,18 +50,30 @@ pub fn write_error(error: &ProxyError<'_>, out: &mut Vec<u8>) {
         error.reason.bytes().all(ascii::is_token),
         "a reason is a fixed word"
     );
-    let (content_type, body, end) = match error.page {
-        Some(page) => (page.content_type, page.body, &b""[..]),
-        None => (SENTENCE, error.message.as_bytes(), &b"\n"[..]),
+    assert!(
+        error
+            .message
+            .bytes()
+            .all(|byte| byte != b'%' && (byte == b' ' || byte.is_ascii_graphic())),
+        "a message says the same with and without an encoding"
+    );
+    let (status, content_type, body, end) = match (error.grpc, error.page) {
+        (Some(_), _) => (200, "application/grpc", &b""[..], &b""[..]),
+        (None, Some(page)) => (error.status, page.content_type, page.body, &b""[..]),
+        (None, None) => (error.status, SENTENCE, error.message.as_bytes(), &b"\n"[..]),
     };
     out.extend_from_slice(b"HTTP/1.1 ");
-    ascii::push_decimal(out, u64::from(error.status));
+    ascii::push_decimal(out, u64::from(status));
     out.push(b' ');
-    out.extend_from_slice(phrase(error.status).as_bytes());
+    out.extend_from_slice(phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
     field::write(out, b"x-gapless-error", error.reason.as_bytes());
     field::write(out, b"content-type", content_type.as_bytes());
     field::write(out, b"cache-control", b"no-store");
+    if let Some(code) = error.grpc {
+        write_number(out, b"grpc-status: ", u64::from(code));
+        field::write(out, b"grpc-message", error.message.as_bytes());
+    }
     if let Some(id) = error.request_id {
         field::write(out, crate::trace::REQUEST_ID.as_bytes(), id);
     }
@@ -89,6 +104,7 @@ fn write_number(out: &mut Vec<u8>, name: &[u8], number: u64) {
 
 fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         308 => "Permanent Redirect",
         400 => "Bad Request",
         403 => "Forbidden",

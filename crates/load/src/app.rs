@@ -1,5 +1,6 @@
 //! The small program of the demonstration: says which release it is, and can be broken on purpose.
 
+mod http2;
 mod tcp;
 
 use std::convert::Infallible;
@@ -71,6 +72,8 @@ pub struct App {
 pub enum Speech {
     /// HTTP.
     Http,
+    /// HTTP/2 in the clear.
+    H2c,
     /// Nothing: they are told the release in a line, and get back what they say.
     Tcp,
 }
@@ -99,6 +102,11 @@ async fn serve(app: App) -> std::io::Result<()> {
         // Only delays small answers when it fails.
         let _ = stream.set_nodelay(true);
         let app = app.clone();
+        if app.speech == Speech::H2c {
+            // An error here is a client that left.
+            tokio::spawn(http2::serve(stream, app));
+            continue;
+        }
         if app.speech == Speech::Tcp {
             // An error here is a client that left.
             tokio::spawn(tcp::serve(app, stream));
@@ -116,14 +124,7 @@ async fn serve(app: App) -> std::io::Result<()> {
 type Body = BoxBody<Bytes, Infallible>;
 
 async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let health = request.uri().path() == "/healthz";
-    match app.fault {
-        Fault::None | Fault::Errors | Fault::Differ => {}
-        Fault::Latency if !health => tokio::time::sleep(Duration::from_millis(400)).await,
-        Fault::Hang if !health => std::future::pending().await,
-        Fault::Crash if !health => crash_soon(),
-        Fault::Latency | Fault::Hang | Fault::Crash => {}
-    }
+    suffer(app.fault, request.uri().path()).await;
     let mut response = match request.uri().path() {
         "/healthz" => text("ok\n".to_owned()),
         "/events" => events(&app),
@@ -135,6 +136,18 @@ async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, 
         response.headers_mut().insert("x-release", release);
     }
     Ok(response)
+}
+
+/// Does to a request what the fault does.
+async fn suffer(fault: Fault, path: &str) {
+    let health = path == "/healthz";
+    match fault {
+        Fault::None | Fault::Errors | Fault::Differ => {}
+        Fault::Latency if !health => tokio::time::sleep(Duration::from_millis(400)).await,
+        Fault::Hang if !health => std::future::pending().await,
+        Fault::Crash if !health => crash_soon(),
+        Fault::Latency | Fault::Hang | Fault::Crash => {}
+    }
 }
 
 fn crash_soon() {

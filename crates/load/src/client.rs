@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use crate::exchange::{Failure, exchange, is_open};
+use crate::calls::Calls;
+use crate::exchange::{Answer, Failure, exchange, is_open};
 use crate::talk::talk;
 use crate::tally::Tally;
 
@@ -20,6 +21,8 @@ pub enum Mix {
     KeepAlive,
     /// Every other one on a fresh connection that is closed after it.
     HalfFresh,
+    /// Every one as a stream of one connection of HTTP/2, until the other side ends that.
+    Streams,
     /// Every one is a connection to a TCP service that sends back so many bytes.
     Tcp {
         /// How many.
@@ -80,6 +83,7 @@ pub struct Running {
 struct Shared {
     load: Load,
     idle: RefCell<Vec<TcpStream>>,
+    calls: Calls,
     tally: RefCell<Tally>,
     losses: RefCell<Vec<Loss>>,
     open: Cell<usize>,
@@ -93,6 +97,7 @@ impl Load {
         let shared = Rc::new(Shared {
             load: self,
             idle: RefCell::default(),
+            calls: Calls::default(),
             tally: RefCell::default(),
             losses: RefCell::default(),
             open: Cell::new(0),
@@ -173,7 +178,7 @@ async fn one(shared: Rc<Shared>, fresh: bool) {
     shared.tally.borrow_mut().sent += 1;
     let begin = Instant::now();
     let ended = match shared.load.mix {
-        Mix::KeepAlive | Mix::HalfFresh => {
+        Mix::KeepAlive | Mix::HalfFresh | Mix::Streams => {
             timeout(shared.load.patience, send(&shared, fresh)).await
         }
         Mix::Tcp { bytes } => {
@@ -207,6 +212,31 @@ async fn one(shared: Rc<Shared>, fresh: bool) {
 /// Returns who answered with a status of 500 or above, if so.
 async fn send(shared: &Shared, fresh: bool) -> Result<Option<String>, Failure> {
     let load = &shared.load;
+    let answer = if load.mix == Mix::Streams {
+        let wanted = (load.host.as_str(), load.path.as_str());
+        shared.calls.call(load.address, wanted).await?
+    } else {
+        ask(shared, fresh).await?
+    };
+    let mut tally = shared.tally.borrow_mut();
+    *tally.responses.entry(answer.status).or_default() += 1;
+    let who = match answer.proxy_error {
+        Some(reason) => format!("proxy:{reason}"),
+        None => answer.release.unwrap_or_else(|| "unknown".to_owned()),
+    };
+    let is_error = answer.status >= 500;
+    let account = if is_error {
+        &mut tally.errors
+    } else {
+        &mut tally.by_release
+    };
+    *account.entry(who.clone()).or_default() += 1;
+    Ok(is_error.then_some(who))
+}
+
+/// One request of HTTP/1.1 and its response.
+async fn ask(shared: &Shared, fresh: bool) -> Result<Answer, Failure> {
+    let load = &shared.load;
     let connection = if fresh { "Connection: close\r\n" } else { "" };
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\n{connection}\r\n",
@@ -227,20 +257,7 @@ async fn send(shared: &Shared, fresh: bool) -> Result<Option<String>, Failure> {
     if answer.keep && !fresh {
         shared.idle.borrow_mut().push(stream);
     }
-    let mut tally = shared.tally.borrow_mut();
-    *tally.responses.entry(answer.status).or_default() += 1;
-    let who = match answer.proxy_error {
-        Some(reason) => format!("proxy:{reason}"),
-        None => answer.release.unwrap_or_else(|| "unknown".to_owned()),
-    };
-    let is_error = answer.status >= 500;
-    let account = if is_error {
-        &mut tally.errors
-    } else {
-        &mut tally.by_release
-    };
-    *account.entry(who.clone()).or_default() += 1;
-    Ok(is_error.then_some(who))
+    Ok(answer)
 }
 
 async fn say(shared: &Shared, bytes: usize) -> Result<(), Failure> {

@@ -18,6 +18,9 @@ pub enum Failure {
     /// The connection was reset before a response byte, or was closed when the request was
     /// sent: the request had not been read.
     Reset,
+    /// The other side has said that it had not looked at the request: its stream was refused, or
+    /// left undone at a goodbye.
+    Unread,
     /// The response began and did not end.
     Truncated,
     /// No whole response in time.

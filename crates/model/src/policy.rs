@@ -157,6 +157,9 @@ pub struct ProxyLimits {
     pub response_timeout: Duration,
     /// How long either side may be silent within a body.
     pub idle_timeout: Duration,
+    /// How long a stream of events, or one of gRPC, may be silent.
+    #[serde(default = "stream_idle")]
+    pub stream_idle: Duration,
     /// How long a TCP connection may carry nothing either way; `None`: as long as both ends are
     /// there.
     #[serde(default)]
@@ -171,9 +174,14 @@ impl Default for ProxyLimits {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
+            stream_idle: stream_idle(),
             tcp_idle: None,
         }
     }
+}
+
+fn stream_idle() -> Duration {
+    Duration::from_secs(3_600)
 }
 
 /// How a new release is rolled out.

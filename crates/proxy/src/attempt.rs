@@ -234,6 +234,8 @@ async fn attempt<S: Stream>(
         is_up_broken: false,
         is_begun: false,
         is_tunnel: false,
+        is_patient: false,
+        is_parted: false,
     };
     relay.begin();
     let end = poll_fn(|context| relay.poll(context)).await;
@@ -315,10 +317,28 @@ fn whole<S: Stream>(
         .writer
         .latency(place.cell, now.saturating_sub(visit.arrived_micros));
     visit.measure(thread, place.cell, now);
-    claim.end(Outcome::of_status(exchange.response.status()));
+    claim.end(Outcome::of_status(status(&upstream, exchange)));
     if let (Upstream::Plain(link), true) = (upstream, side.may_reuse(exchange.down.input.len())) {
         thread.keep_upstream(place, link, now);
     }
+}
+
+/// The status of a whole response: of gRPC's in the words of HTTP, since all its responses are
+/// the same to HTTP.
+fn status(upstream: &Upstream, exchange: &Exchange) -> u16 {
+    let response = &exchange.response;
+    let is_grpc = || {
+        let kind = response.fields().first("content-type");
+        kind.is_some_and(traffic::grpc::is_grpc)
+    };
+    if response.status() != 200 || !upstream.may_be_grpc() || !is_grpc() {
+        return response.status();
+    }
+    let relay = exchange.down.relay.as_ref();
+    let code = relay.and_then(|relay| relay.trailer("grpc-status"));
+    let code = code.or_else(|| response.fields().first("grpc-status"));
+    let code = code.and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
+    traffic::grpc::http_of_code(code)
 }
 
 /// Ends an attempt that brought no whole response.

@@ -155,6 +155,13 @@ impl Flow {
         Ok(taken)
     }
 
+    /// Ends a chunked body with these trailers in its source's stead.
+    pub(crate) fn end_with(&mut self, trailers: &[u8]) {
+        self.out.extend_from_slice(b"0\r\n");
+        self.out.extend_from_slice(trailers);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     /// Passes on the first bytes that were read, whatever they are.
     pub(crate) fn take_first(&mut self, bytes: usize) {
         self.passed = bytes;

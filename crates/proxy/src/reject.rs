@@ -10,6 +10,7 @@ use crate::access::{Account, By, Line, Stage, Termination};
 use crate::client::{After, Client};
 use crate::clock::{now_micros, wall_micros};
 use crate::exchange::Exchange;
+use crate::relay::streamed::is_grpc;
 use crate::stream::Stream;
 use crate::visit::Visit;
 
@@ -34,6 +35,8 @@ pub(crate) struct Reply<'a> {
     message: &'static str,
     retry_after_seconds: Option<u32>,
     page: Option<ErrorPage<'a>>,
+    /// The status for a client of gRPC.
+    grpc: Option<u8>,
 }
 
 impl<'a> Reply<'a> {
@@ -45,6 +48,7 @@ impl<'a> Reply<'a> {
             message: rejected.message(),
             retry_after_seconds: rejected.retry_after_seconds(),
             page: None,
+            grpc: None,
         }
     }
 
@@ -64,6 +68,14 @@ impl<'a> Reply<'a> {
         self
     }
 
+    /// The same, in the words of what the request is made in.
+    fn to(mut self, request: &RequestHead) -> Self {
+        if is_grpc(request) {
+            self.grpc = Some(traffic::grpc::code_of_http(self.status));
+        }
+        self
+    }
+
     /// The answer to a head that is none.
     pub(crate) fn refusing(refusal: Refusal) -> Self {
         Self {
@@ -73,6 +85,7 @@ impl<'a> Reply<'a> {
             message: refusal.message(),
             retry_after_seconds: Rejected::BadRequest.retry_after_seconds(),
             page: None,
+            grpc: None,
         }
     }
 
@@ -82,6 +95,7 @@ impl<'a> Reply<'a> {
             reason: self.reason,
             message: self.message,
             page: self.page,
+            grpc: self.grpc,
             retry_after_seconds: self.retry_after_seconds,
             request_id: shape.request_id,
             location: shape.location.as_deref(),
@@ -162,7 +176,8 @@ impl<S: Stream> Client<S> {
         };
         let reply = Reply::of(rejected)
             .after(visit.retry_after_seconds(rejected))
-            .shown(visit.maintenance());
+            .shown(visit.maintenance())
+            .to(&exchange.request);
         reply.write(persist, &shape, &mut exchange.down.out);
         self.watch
             .set_deadline_in(self.thread.settings.head_timeout);

@@ -1,5 +1,7 @@
 //! Moves one request up and its response down until one of them cannot go on.
 
+pub(crate) mod streamed;
+
 use std::task::{Context, Poll};
 
 use http1::{
@@ -79,6 +81,10 @@ pub(crate) struct Relay<'a, S: Stream> {
     /// The final response's head was judged.
     pub(crate) is_begun: bool,
     pub(crate) is_tunnel: bool,
+    /// A silent stream was given more time.
+    pub(crate) is_patient: bool,
+    /// The response was ended in its program's stead.
+    pub(crate) is_parted: bool,
 }
 
 impl<S: Stream> Relay<'_, S> {
@@ -98,11 +104,8 @@ impl<S: Stream> Relay<'_, S> {
     }
 
     fn advance(&mut self, context: &mut Context<'_>) -> Result<(), End> {
-        if self.client.watch.is_cut() {
-            return Err(End::Cut);
-        }
-        if self.client.watch.is_parting() && self.is_quiet_event_stream() {
-            return Err(End::Parted);
+        if self.part(context)? {
+            return Ok(());
         }
         let mut moved = Moved::No;
         loop {
@@ -121,29 +124,13 @@ impl<S: Stream> Relay<'_, S> {
                 Err(self.lateness())
             }
             Moved::Yes => {
+                self.is_patient = false;
                 watch.set_deadline_before(self.patience(), until);
                 Ok(())
             }
-            Moved::No if watch.is_overdue() => Err(self.lateness()),
+            Moved::No if watch.is_overdue() => self.be_patient(),
             Moved::No => Ok(()),
         }
-    }
-
-    /// True in a stream of events all of which, as far as they came, are with the client. It
-    /// never ends by itself, and a client of it comes back wherever it was ended.
-    fn is_quiet_event_stream(&self) -> bool {
-        self.is_begun && self.down.is_flushed() && self.is_event_stream()
-    }
-
-    fn is_event_stream(&self) -> bool {
-        let is_event_stream = |kind: &[u8]| {
-            let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
-            kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-        };
-        self.response
-            .fields()
-            .first("content-type")
-            .is_some_and(is_event_stream)
     }
 
     /// How long nothing may move.
@@ -331,7 +318,7 @@ impl<S: Stream> Relay<'_, S> {
             Ok(Answer::Final(framing)) => {
                 self.write_head(framing);
                 self.begin_response();
-                if self.visit.until() != u64::MAX && self.is_event_stream() {
+                if self.visit.until() != u64::MAX && streamed::is_event_stream(self.response) {
                     self.visit.deadlines.lift();
                 }
                 self.is_begun = true;

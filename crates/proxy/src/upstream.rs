@@ -36,6 +36,19 @@ pub(crate) enum Upstream {
 }
 
 impl Upstream {
+    /// True if responses may be those of gRPC, which needs HTTP/2.
+    pub(crate) fn may_be_grpc(&self) -> bool {
+        matches!(self, Self::Call(_))
+    }
+
+    /// How many of gRPC's messages have come; `None` within one, or if this is not gRPC.
+    pub(crate) fn messages(&self) -> Option<u64> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Call(call) => call.messages(),
+        }
+    }
+
     /// True if the endpoint has certainly looked at nothing of the request, although some of it
     /// was sent.
     pub(crate) fn is_unread(&self) -> bool {

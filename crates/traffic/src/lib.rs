@@ -9,6 +9,7 @@ mod budget;
 mod choose;
 mod closed;
 mod deadline;
+pub mod grpc;
 mod hash;
 mod index;
 mod listed;

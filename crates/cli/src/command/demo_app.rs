@@ -20,6 +20,9 @@ pub(crate) struct DemoApp {
     /// Say back what is said, without HTTP
     #[arg(long)]
     pub(crate) tcp: bool,
+    /// Speak HTTP/2 in the clear
+    #[arg(long)]
+    pub(crate) h2c: bool,
 }
 
 /// Serves until SIGTERM.
@@ -28,7 +31,11 @@ pub(crate) fn run(args: &DemoApp) -> Result<Exit, Trouble> {
         port: args.port,
         release: args.release.clone(),
         fault: args.fault,
-        speech: if args.tcp { Speech::Tcp } else { Speech::Http },
+        speech: match (args.tcp, args.h2c) {
+            (true, _) => Speech::Tcp,
+            (false, true) => Speech::H2c,
+            (false, false) => Speech::Http,
+        },
     };
     let failed = |error| {
         Trouble::new(

@@ -253,6 +253,7 @@ fn proxy_limits(table: &Table) -> ProxyLimits {
         connect_timeout: table.value("connect_timeout"),
         response_timeout: table.value("response_timeout"),
         idle_timeout: table.value("idle_timeout"),
+        stream_idle: table.value("stream_idle"),
         tcp_idle: table.get("tcp_idle"),
     }
 }

@@ -326,6 +326,13 @@ pub(crate) const PROXY: Section = Section {
         .optional("as long as both ends are there, which the kernel asks them each minute")
         .spoken(Tcp),
         Field::new(
+            "stream_idle",
+            Kind::Text(&SPAN_OF_TIME),
+            "How long a stream of events (text/event-stream), or a request of gRPC, may be silent: \
+             instead of idle_timeout and, for gRPC, response_timeout, where it is longer.",
+        )
+        .default("\"1h\""),
+        Field::new(
             "balance",
             Kind::Text(&BALANCE),
             "How instances are chosen among: p2c: of two drawn at random the one with fewer open \

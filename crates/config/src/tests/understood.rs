@@ -161,6 +161,7 @@ fn every_key_of_a_service_is_taken_over() {
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(90),
         idle_timeout: Duration::from_secs(120),
+        stream_idle: Duration::from_secs(8 * 3_600),
         tcp_idle: None,
     };
     assert_eq!(policy.limits, limits);

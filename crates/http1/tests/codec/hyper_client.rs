@@ -274,6 +274,7 @@ fn hyper_reads_the_proxys_own_errors() {
             reason: "refused",
             message: "the program refused the connection",
             page: None,
+            grpc: None,
             location: None,
             retry_after_seconds: None,
             persist: Persist::KeepAlive,

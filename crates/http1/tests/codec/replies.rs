@@ -7,6 +7,7 @@ const ERROR: ProxyError<'static> = ProxyError {
     reason: "no-endpoint",
     message: "no instance of the service is ready",
     page: None,
+    grpc: None,
     location: None,
     retry_after_seconds: Some(2),
     request_id: None,
@@ -79,4 +80,23 @@ fn an_old_client_is_told_that_the_connection_goes_on() {
         ..ERROR
     });
     assert!(text.contains("\r\nconnection: keep-alive\r\n"), "{text}");
+}
+
+#[test]
+fn a_client_of_grpc_is_told_in_its_own_words() {
+    let text = written(&ProxyError {
+        grpc: Some(14),
+        ..ERROR
+    });
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    for line in [
+        "content-type: application/grpc\r\n",
+        "grpc-status: 14\r\n",
+        "content-length: 0\r\n",
+        "x-gapless-error: ",
+        "grpc-message: ",
+    ] {
+        assert!(text.contains(line), "{line} {text}");
+    }
+    assert!(text.ends_with("\r\n\r\n"), "{text}");
 }

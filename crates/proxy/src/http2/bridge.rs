@@ -147,7 +147,10 @@ fn response(head: &ResponseHead, status: u16) -> io::Result<Response<()>> {
             | FieldKind::TransferEncoding
             | FieldKind::Upgrade
             | FieldKind::HopByHop => false,
-            FieldKind::ContentLength => !head.is_interim(),
+            // An answer of gRPC without messages is a head alone.
+            FieldKind::ContentLength => {
+                !head.is_interim() && head.fields().first("grpc-status").is_none()
+            }
             FieldKind::EndToEnd
             | FieldKind::Host
             | FieldKind::Expect

@@ -63,6 +63,11 @@ impl Call {
         self.is_unread
     }
 
+    /// How many of gRPC's messages were read; `None` within one, or if this is not gRPC.
+    pub(crate) fn messages(&self) -> Option<u64> {
+        self.incoming.messages()
+    }
+
     /// Takes bytes of the request's head. Returns how many.
     fn take_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
         const END: &[u8] = b"\r\n\r\n";
@@ -157,6 +162,10 @@ impl Call {
             true => Ended::Yes,
             false => Ended::No,
         };
+        let content_type = response.headers().get(http::header::CONTENT_TYPE);
+        if content_type.is_some_and(|kind| traffic::grpc::is_grpc(kind.as_bytes())) {
+            self.incoming.follow_messages();
+        }
         let mut kind = Source::Over;
         self.incoming
             .set_framing(|out| kind = head::write_response(&response, (ended, method), out));

@@ -8,6 +8,7 @@ use h2::RecvStream;
 use tokio::io::ReadBuf;
 
 use super::head;
+use super::messages::Messages;
 
 /// What comes after what was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) struct Inbound {
     framing: Vec<u8>,
     framing_read: usize,
     data: Bytes,
+    /// The messages of gRPC, if these are some.
+    messages: Option<Messages>,
 }
 
 impl Inbound {
@@ -45,7 +48,19 @@ impl Inbound {
             framing,
             framing_read: 0,
             data: Bytes::new(),
+            messages: None,
         }
+    }
+
+    /// Notes that the body holds messages of gRPC.
+    pub(super) fn follow_messages(&mut self) {
+        self.messages = Some(Messages::default());
+    }
+
+    /// How many of gRPC's messages were read; `None` within one, or if there are none at all.
+    pub(super) fn messages(&self) -> Option<u64> {
+        let messages = self.messages.as_ref().filter(|_| self.is_empty())?;
+        messages.whole()
     }
 
     /// True if there is nothing to read before more has come.
@@ -77,6 +92,9 @@ impl Inbound {
                 if self.kind == Source::Chunked && !data.is_empty() {
                     let size = format!("{:x}\r\n", data.len());
                     self.set_framing(|out| out.extend_from_slice(size.as_bytes()));
+                }
+                if let Some(messages) = &mut self.messages {
+                    messages.follow(&data);
                 }
                 self.data = data;
             }

@@ -9,6 +9,7 @@ mod bridge;
 mod call;
 mod head;
 mod inbound;
+mod messages;
 mod meter;
 mod outbound;
 mod trunk;

@@ -17,6 +17,7 @@ mod faults;
 mod forwarding;
 mod frames;
 mod goodbyes;
+mod grpc;
 mod half_closed;
 mod http2;
 mod introductions;
