@@ -145,16 +145,7 @@ fn every_key_of_a_service_is_taken_over() {
         ["api", "worker"]
     );
     assert!(policy.lockstep);
-    assert_eq!(policy.reach, Reach::Public);
-    let docs = service(EVERYTHING, "docs").policy;
-    assert_eq!(docs.reach, Reach::Internal);
-    let cache = service(EVERYTHING, "cache").policy;
-    let entrance = TcpEntrance {
-        address: "0.0.0.0:6379".parse().unwrap(),
-        proxy_protocol: true,
-    };
-    assert_eq!((policy.tcp, cache.tcp), (None, Some(entrance)));
-    assert_eq!(cache.limits.tcp_idle, Some(Duration::from_secs(3_600)));
+    assert_eq!((policy.reach, policy.tcp), (Reach::Public, None));
     let limits = ProxyLimits {
         body_bytes_max: 64_000_000,
         wait_ready: Duration::from_secs(5),
@@ -165,6 +156,19 @@ fn every_key_of_a_service_is_taken_over() {
         tcp_idle: None,
     };
     assert_eq!(policy.limits, limits);
+}
+
+#[test]
+fn who_reaches_a_service_is_taken_over() {
+    let docs = service(EVERYTHING, "docs").policy;
+    assert_eq!(docs.reach, Reach::Internal);
+    let cache = service(EVERYTHING, "cache").policy;
+    let entrance = TcpEntrance {
+        address: "0.0.0.0:6379".parse().unwrap(),
+        proxy_protocol: true,
+    };
+    assert_eq!(cache.tcp, Some(entrance));
+    assert_eq!(cache.limits.tcp_idle, Some(Duration::from_secs(3_600)));
 }
 
 #[test]

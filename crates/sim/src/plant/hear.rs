@@ -36,20 +36,9 @@ impl Planted {
             }
             Event::Measured {
                 rollout,
-                mut comparison,
+                comparison,
             } => {
-                if self.is(Plant::FiguresAlwaysGood) {
-                    comparison.new.failures = 0;
-                }
-                if let (Some((_, figures)), true) =
-                    (&mut comparison.compared, self.is(Plant::DifferencesIgnored))
-                {
-                    figures.differing = 0;
-                }
-                if self.is(Plant::DataInvented) {
-                    comparison.new.requests += 1_000;
-                    comparison.old.requests += 1_000;
-                }
+                let comparison = self.measured(comparison);
                 Some(Event::Measured {
                     rollout,
                     comparison,
@@ -83,6 +72,22 @@ impl Planted {
                 Some(event)
             }
         }
+    }
+
+    fn measured(&self, mut comparison: rollout::Comparison) -> rollout::Comparison {
+        if self.is(Plant::FiguresAlwaysGood) {
+            comparison.new.failures = 0;
+        }
+        if let (Some((_, figures)), true) =
+            (&mut comparison.compared, self.is(Plant::DifferencesIgnored))
+        {
+            figures.differing = 0;
+        }
+        if self.is(Plant::DataInvented) {
+            comparison.new.requests += 1_000;
+            comparison.old.requests += 1_000;
+        }
+        comparison
     }
 
     /// What time passing makes the bug do.
