@@ -58,6 +58,9 @@ async fn answer(
         "/healthz" => "ok\n".to_owned(),
         _ => format!("{} received {bytes} bytes\n", app.release),
     };
+    // The client this program is for wants to be told the length.
+    head.headers_mut()
+        .insert("content-length", HeaderValue::from(text.len()));
     respond
         .send_response(head, false)?
         .send_data(text.into(), true)

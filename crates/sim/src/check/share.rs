@@ -73,7 +73,9 @@ impl Model {
             Strategy::BlueGreen(_) => routed.is_none_or(switched),
             Strategy::Canary { .. } | Strategy::Rolling { .. } | Strategy::Recreate => true,
         };
-        let current = current && exposed;
+        // Figures that are asked for to compare answers decide nothing else.
+        let checked = !roll.policy.rollout.checks.is_empty();
+        let current = current && exposed && checked;
         if current && comparison.since.0 >= roll.window && old.min(new) >= enough {
             roll.measured = true;
             roll.bad |= back && comparison.new.failures * 10 > new;
