@@ -66,13 +66,9 @@ pub enum SearchPath {
     Pgoptions,
 }
 
-/// How a database's migrations are run, and when they end.
+/// How a database's migrations are run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabasePolicy {
-    /// How long a rollback must stay possible after the last rollout that needed a migration.
-    pub contract_after: Duration,
-    /// Whether a person must approve the contract.
-    pub approve: bool,
     /// The longest that a step keeps others waiting while it waits for a lock.
     pub lock_timeout: Duration,
     /// The longest that a step is tried again because of others' locks.

@@ -276,6 +276,12 @@ impl Planted {
             Some(Plant::RoutesStopped) => {
                 let stopped = self.spawned.iter();
                 let stopped = stopped.filter(|spawn| self.stopped.contains(&spawn.instance));
+                // A port that another has by now would be another bug.
+                let stopped = stopped.filter(|spawn| {
+                    let mut spawned = self.spawned.iter();
+                    let newest = spawned.rfind(|other| other.port == spawn.port);
+                    newest.is_some_and(|newest| newest.instance == spawn.instance)
+                });
                 let stopped: Vec<Spawn> = stopped.cloned().collect();
                 self.add(service, &stopped);
             }
