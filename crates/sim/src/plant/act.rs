@@ -274,15 +274,7 @@ impl Planted {
             Some(Plant::ShareWavers) => self.waver(service),
             Some(Plant::RoutesUnready) => self.add(service, &self.spawned.clone()),
             Some(Plant::RoutesStopped) => {
-                let stopped = self.spawned.iter();
-                let stopped = stopped.filter(|spawn| self.stopped.contains(&spawn.instance));
-                // A port that another has by now would be another bug.
-                let stopped = stopped.filter(|spawn| {
-                    let mut spawned = self.spawned.iter();
-                    let newest = spawned.rfind(|other| other.port == spawn.port);
-                    newest.is_some_and(|newest| newest.instance == spawn.instance)
-                });
-                let stopped: Vec<Spawn> = stopped.cloned().collect();
+                let stopped = self.stopped();
                 self.add(service, &stopped);
             }
             Some(_) | None => {}
@@ -305,6 +297,19 @@ impl Planted {
             self.wavered.push(rollout);
             service.share = Share::NONE;
         }
+    }
+
+    /// Stopped instances whose port and cell nobody has by now: that would be another bug.
+    fn stopped(&self) -> Vec<Spawn> {
+        let is_last = |spawn: &&Spawn| {
+            let same = |other: &&Spawn| other.port == spawn.port || other.cell == spawn.cell;
+            let mut spawned = self.spawned.iter();
+            let newest = spawned.rfind(same);
+            newest.is_some_and(|newest| newest.instance == spawn.instance)
+        };
+        let stopped = self.spawned.iter();
+        let stopped = stopped.filter(|spawn| self.stopped.contains(&spawn.instance));
+        stopped.filter(is_last).cloned().collect()
     }
 
     /// Adds endpoints of these instances to the side of their release.
