@@ -18,7 +18,8 @@ impl Model {
                 Some((id, roll)) if id == shadow.key.rollout => roll.shadow_fault(service),
                 Some(_) | None => Some(format!("a shadow of rollout {}", shadow.key.rollout)),
             };
-            let amnesty = open.is_some_and(|(_, roll)| roll.amnesty);
+            let own = self.rollouts.get(&shadow.key.rollout);
+            let amnesty = own.is_some_and(|roll| roll.amnesty);
             if let (Some(seen), false) = (broken, amnesty) {
                 let seen = format!("{}: {seen}", service.name);
                 self.violate(Rule::ShadowAnswersNobody, seen);
@@ -100,6 +101,8 @@ impl Roll {
                 .shadow
                 .as_ref()
                 .is_some_and(|own| own.compare.is_some());
+            // With all traffic on the new release there is nothing left to compare it with.
+            let compares = compares && step.weight < Share::ALL;
             compares && !self.shadows.get(&number).is_some_and(|(_, enough)| *enough)
         })
     }

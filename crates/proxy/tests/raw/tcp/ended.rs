@@ -161,7 +161,7 @@ fn before_the_limit_only_a_quiet_connection_is_ended() {
     client.read_exactly(1);
     until("nothing more goes through", || {
         let before = world.cell(11);
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(500));
         before.bytes_from == world.cell(11).bytes_from
     });
     world.proxy().part(Cell(11), Duration::ZERO);
