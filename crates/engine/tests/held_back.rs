@@ -1,16 +1,16 @@
 //! Pauses and maintenance, as the world sees them: tables, answers, and what a next worker knows.
 #![expect(clippy::unwrap_used, reason = "a test fails where it is surprised")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::{Effect, Engine, Event, ServiceStatus};
-use model::{
-    Argv, Command, Count, Deploy, DeployService, Digest, Epoch, Limits, Maintenance, OnFail,
-    OnNoData, PAUSE_MAX, Page, Peers, Policy, Port, ProxyLimits, Reach, Refusal, Release,
-    ReleaseId, ReleaseSpec, RolloutPolicy, ServiceName, Stop, Strategy, Time,
-};
+use model::{Command, Epoch, Maintenance, PAUSE_MAX, Page, Port, Refusal, Time};
 use traffic::ServiceTable;
+
+use support::{deploy, name, service};
 
 const SECOND: u64 = 1_000;
 
@@ -20,76 +20,6 @@ struct World {
     journal: BTreeMap<String, String>,
     table: Option<ServiceTable>,
     answers: Vec<Result<(), Refusal>>,
-}
-
-fn name(text: &str) -> ServiceName {
-    ServiceName::try_new(text).unwrap()
-}
-
-fn policy() -> Policy {
-    Policy {
-        https: model::HttpsPolicy::default(),
-        replicas: 1,
-        hosts: Vec::new(),
-        paths: Vec::new(),
-        reach: Reach::Public,
-        tcp: None,
-        after: Vec::new(),
-        lockstep: false,
-        delivery: model::Delivery::default(),
-        limits: ProxyLimits::default(),
-        rollout: RolloutPolicy {
-            strategy: Strategy::Rolling {
-                surge: Count::Absolute(1),
-                max_unavailable: Count::Absolute(0),
-                batch: None,
-            },
-            min_ready: Duration::ZERO,
-            deadline: Duration::from_secs(600),
-            affinity: None,
-            stick_to_instance: false,
-            checks: Vec::new(),
-            min_requests: 1,
-            on_fail: OnFail::Rollback,
-            on_no_data: OnNoData::Hold,
-            before: None,
-            after: None,
-            job_timeout: Duration::from_secs(60),
-        },
-    }
-}
-
-fn service(service: &str, port: Port) -> DeployService {
-    let digest = Digest::try_new(&"7".repeat(64)).unwrap();
-    let spec = ReleaseSpec {
-        artifact: digest.clone(),
-        run: Argv(vec!["web".to_owned()]),
-        port,
-        protocol: model::Protocol::Http1,
-        env: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        health: None,
-        drain: Duration::from_secs(1),
-        stop: Stop {
-            signal: 15,
-            grace: Duration::from_secs(1),
-        },
-        user: None,
-        database: None,
-        limits: Limits::default(),
-    };
-    DeployService {
-        service: name(service),
-        policy: policy(),
-        internal: None,
-        release: Some(Release {
-            id: ReleaseId(1),
-            digest,
-            label: None,
-            spec,
-        }),
-        force: false,
-    }
 }
 
 impl World {
@@ -103,20 +33,10 @@ impl World {
             answers: Vec::new(),
         };
         world.hear(Event::Children(Vec::new()));
-        let deploy = Deploy {
-            https: None,
-            http: "127.0.0.1:8080".parse().unwrap(),
-            ports: (20_000, 20_099),
-            peers: Peers::default(),
-            access_log: Default::default(),
-            databases: BTreeMap::new(),
-            services: vec![
-                service("web", Port::Assigned),
-                service("worker", Port::None),
-            ],
-            prune: Vec::new(),
-            supersede: false,
-        };
+        let deploy = deploy(vec![
+            service("web", Port::Assigned),
+            service("worker", Port::None),
+        ]);
         assert_eq!(world.order(Command::Deploy(deploy)), Ok(()));
         world
     }
