@@ -21,11 +21,7 @@ use crate::watch::State;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve<S: Stream>(mut client: Client<S>) {
-    poll_fn(|context| {
-        client.watch.wake_me(context);
-        Poll::Ready(())
-    })
-    .await;
+    be_woken(&client).await;
     let mut state = State::Fresh;
     let mut is_known = false;
     while let Some(mut exchange) = client.first_bytes(state).await {
@@ -130,11 +126,7 @@ async fn serve_request<S: Stream>(client: &mut Client<S>, exchange: &mut Exchang
 /// Serves a stream: one request.
 pub(crate) async fn serve_stream<S: Stream>(mut client: Client<S>) -> After {
     client.watch.set_state(State::Busy);
-    poll_fn(|context| {
-        client.watch.wake_me(context);
-        Poll::Ready(())
-    })
-    .await;
+    be_woken(&client).await;
     let mut exchange = client.thread.take_exchange();
     client.set_reading(true);
     exchange.begin();
@@ -147,6 +139,15 @@ pub(crate) async fn serve_stream<S: Stream>(mut client: Client<S>) -> After {
     after
 }
 
+/// From here on whoever wants something of the client's connection wakes this task.
+async fn be_woken<S: Stream>(client: &Client<S>) {
+    poll_fn(|context| {
+        client.watch.wake_me(context);
+        Poll::Ready(())
+    })
+    .await;
+}
+
 /// Answers a connection that is not served, unless there are too many of them, and closes it.
 pub(crate) async fn turn_away<S: Stream>(mut client: Client<S>, rejected: Rejected) {
     let Some(_told) = Told::place(&client.thread) else {
@@ -154,11 +155,7 @@ pub(crate) async fn turn_away<S: Stream>(mut client: Client<S>, rejected: Reject
         return;
     };
     client.watch.set_state(State::Busy);
-    poll_fn(|context| {
-        client.watch.wake_me(context);
-        Poll::Ready(())
-    })
-    .await;
+    be_woken(&client).await;
     let mut exchange = client.thread.take_exchange();
     client.refuse(&mut exchange, Reply::of(rejected)).await;
     client.thread.give_back_exchange(exchange);
