@@ -31,7 +31,8 @@ pub(crate) fn far() -> Result<serde_json::Value, String> {
 }
 
 /// One deploy with 20 WebSockets and 20 event streams open, of instances that drain for 30 s:
-/// none may end before that, and the receipt must tell of all that end then.
+/// none may end before the last quarter of that, over which the goodbyes are spread, and the
+/// receipt must tell of all that end then.
 pub(crate) fn held() -> Result<serde_json::Value, String> {
     const EACH: usize = 20;
     let mut project = Project::start(2, "strategy = \"rolling\"\nsurge = 2", &[])?;
@@ -39,7 +40,7 @@ pub(crate) fn held() -> Result<serde_json::Value, String> {
     std::thread::sleep(Duration::from_secs(2));
     let (opened, before) = load.held();
     project.deploy(&["--detach"])?;
-    std::thread::sleep(Duration::from_secs(25));
+    std::thread::sleep(Duration::from_secs(20));
     let (_, early) = load.held();
     let said = project
         .stage
@@ -58,7 +59,7 @@ pub(crate) fn held() -> Result<serde_json::Value, String> {
     let (_, late) = load.held();
     let tally = load.stop()?;
     eprintln!(
-        "{opened} held open; ended after 25 s: {early}, after the drain limit: {late}; the receipt: cut {cut}, lost {lost}"
+        "{opened} held open; ended after 20 s: {early}, after the drain limit: {late}; the receipt: cut {cut}, lost {lost}"
     );
     if before + early > 0 || opened != 2 * EACH as u64 || cut != opened || tally.failed() > 0 {
         return Err(format!(

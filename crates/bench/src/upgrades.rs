@@ -51,6 +51,8 @@ pub(crate) fn run() -> Result<Value, String> {
             ));
         }
         seconds.push(begin.elapsed().as_secs_f64());
+        // So that every worker has served for a while before it is replaced.
+        std::thread::sleep(Duration::from_millis(300));
     }
     // A client that has died is found out by its missing account.
     let _ = stop.send(());

@@ -80,7 +80,8 @@ impl Stage {
             .map_err(|error| StageError::new("the configuration cannot be written", error))
     }
 
-    /// Starts the server with `args` and waits until it answers.
+    /// Starts the server with `args` and waits until it answers. It has [`THREADS`] unless `args`
+    /// say otherwise.
     ///
     /// # Errors
     ///
@@ -93,12 +94,11 @@ impl Stage {
             .open(self.path("server.log"))
             .map_err(failed)?;
         let mut command = Command::new(&self.binary);
-        command
-            .arg("server")
-            .args(["--threads", &THREADS.to_string()])
-            .args(args)
-            .arg("--state")
-            .arg(self.path("state"));
+        command.arg("server");
+        if !args.contains(&"--threads") {
+            command.args(["--threads", &THREADS.to_string()]);
+        }
+        command.args(args).arg("--state").arg(self.path("state"));
         if rustix::process::geteuid().is_root() {
             command.arg("--allow-root-instances");
         }
