@@ -118,7 +118,8 @@ fn explain_table(table: &Table, around: Around, (text, explained): Sink<'_>) {
         Some(_) | None => around.speech,
     };
     for field in table.section.fields {
-        let alternative = table.section.one_of.contains(&field.name);
+        let mut groups = table.section.one_of.iter();
+        let alternative = groups.any(|group| group.contains(&field.name));
         let lacking = field.needs.is_some_and(|other| !table.is_written(other));
         let own = |strategy| field.strategies.contains(&strategy);
         let void = !field.strategies.is_empty() && !strategy.is_some_and(own)

@@ -47,11 +47,11 @@ fn section(section: &Section) -> Map<String, Json> {
         schema.insert("required".to_owned(), json!(required));
     }
     if !section.one_of.is_empty() {
-        let choices = section
-            .one_of
-            .iter()
-            .map(|name| json!({ "required": [name] }));
-        schema.insert("oneOf".to_owned(), choices.collect());
+        let choice = |name: &&str| json!({ "required": [name] });
+        let groups = section.one_of.iter();
+        let groups =
+            groups.map(|names| json!({ "oneOf": names.iter().map(choice).collect::<Json>() }));
+        schema.insert("allOf".to_owned(), groups.collect());
     }
     schema
 }

@@ -273,32 +273,34 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Audience {
-    /// A header with this value.
+    /// A header with such a value.
     Header {
         /// The header's name, lower case.
         name: String,
-        /// Its value, or the name of the secret that holds it.
+        /// Which value.
         value: AudienceValue,
     },
-    /// A cookie with this value.
+    /// A cookie with such a value.
     Cookie {
         /// The cookie's name.
         name: String,
-        /// Its value, or the name of the secret that holds it.
+        /// Which value.
         value: AudienceValue,
     },
     /// A host name of its own (preview only).
     Host(String),
 }
 
-/// A value written in the file, or kept as a secret.
+/// What a header or cookie must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AudienceValue {
-    /// Written in the file.
+    /// This, as written in the file.
     Plain(String),
-    /// The name of a secret.
+    /// What the secret of this name holds.
     Secret(String),
+    /// Any of this share of all values, drawn anew by each rollout.
+    Part(Share),
 }
 
 /// A number of instances, absolute or as a share of `replicas`.

@@ -502,7 +502,7 @@ fn is_audience(service: &ServiceTable, request: &RequestHead) -> bool {
                 AudienceRule::Header(name, _) => request.fields().first(name),
                 AudienceRule::Cookie(name, _) => request.cookie(name),
             };
-            value.is_some_and(|value| rule.accepts(value))
+            value.is_some_and(|value| rule.accepts(value, service.rollout))
         })
 }
 

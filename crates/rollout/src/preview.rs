@@ -1,6 +1,8 @@
 //! What a deploy would do, for `plan` to show.
 
-use model::{Argv, Audience, Blue, JobKind, RolloutKind, Shadow, Share, Step, Strategy};
+use model::{
+    Argv, Audience, AudienceValue, Blue, JobKind, RolloutKind, Shadow, Share, Step, Strategy,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Plan;
@@ -242,9 +244,13 @@ fn copies(shadow: &Shadow) -> String {
 }
 
 fn audience(audience: &Audience) -> String {
-    match audience {
-        Audience::Header { name, .. } => format!("requests with header `{name}`"),
-        Audience::Cookie { name, .. } => format!("requests with cookie `{name}`"),
-        Audience::Host(host) => format!("host `{host}`"),
+    let (place, value) = match audience {
+        Audience::Header { name, value } => (format!("header `{name}`"), value),
+        Audience::Cookie { name, value } => (format!("cookie `{name}`"), value),
+        Audience::Host(host) => return format!("host `{host}`"),
+    };
+    match value {
+        AudienceValue::Plain(_) | AudienceValue::Secret(_) => format!("requests with {place}"),
+        AudienceValue::Part(share) => format!("{share} of the values of {place}"),
     }
 }

@@ -6,7 +6,7 @@
 use model::{RolloutId, Share};
 
 use crate::hash::{below, sip};
-use crate::table::{AudienceRule, Endpoint};
+use crate::table::{AudienceRule, Endpoint, Wanted};
 
 /// The name of the affinity cookie.
 pub const COOKIE: &str = "gapless_id";
@@ -68,18 +68,27 @@ pub(crate) fn pull(user: &[u8], endpoint: &Endpoint) -> u64 {
 }
 
 impl AudienceRule {
-    /// True if this is the wanted value of the rule's header or cookie. The time it takes
-    /// does not depend on how much of the value is right.
+    /// True if a value of the rule's header or cookie is wanted during `rollout`.
+    ///
+    /// A share of the values is drawn as [`is_in_share`] draws users: whoever is among its 10 %
+    /// is still there when 10 % of all users are. An empty value belongs to nobody.
     #[must_use]
-    pub fn accepts(&self, value: &[u8]) -> bool {
+    pub fn accepts(&self, value: &[u8], rollout: Option<RolloutId>) -> bool {
         let (Self::Header(_, wanted) | Self::Cookie(_, wanted)) = self;
-        let wanted = wanted.as_bytes();
-        let different = value
-            .iter()
-            .zip(wanted)
-            .fold(0, |bits, (a, b)| bits | (a ^ b));
-        value.len() == wanted.len() && std::hint::black_box(different) == 0
+        match wanted {
+            Wanted::Exactly(wanted) => is_same(value, wanted.as_bytes()),
+            Wanted::Part(share) => !value.is_empty() && is_in_share(value, rollout, *share),
+        }
     }
+}
+
+/// Compares in a time that does not depend on how much of the value is right.
+fn is_same(value: &[u8], wanted: &[u8]) -> bool {
+    let different = value
+        .iter()
+        .zip(wanted)
+        .fold(0, |bits, (a, b)| bits | (a ^ b));
+    value.len() == wanted.len() && std::hint::black_box(different) == 0
 }
 
 #[cfg(test)]
@@ -122,12 +131,31 @@ mod tests {
 
     #[test]
     fn an_audience_accepts_its_exact_value_only() {
-        let rule = AudienceRule::Header("x-staff".to_owned(), "secret".to_owned());
-        assert!(rule.accepts(b"secret"));
-        assert!(!rule.accepts(b"secre"));
-        assert!(!rule.accepts(b"secrets"));
-        assert!(!rule.accepts(b"Secret"));
-        assert!(!rule.accepts(b""));
+        let wanted = Wanted::Exactly("secret".to_owned());
+        let rule = AudienceRule::Header("x-staff".to_owned(), wanted);
+        assert!(rule.accepts(b"secret", None));
+        assert!(!rule.accepts(b"secre", None));
+        assert!(!rule.accepts(b"secrets", None));
+        assert!(!rule.accepts(b"Secret", None));
+        assert!(!rule.accepts(b"", None));
+    }
+
+    #[test]
+    fn a_share_of_the_values_is_drawn_as_the_share_of_the_users_is_and_nobody_is_in_none() {
+        let part = |points| {
+            let share = Share::try_new(points).unwrap();
+            (
+                share,
+                AudienceRule::Cookie("tenant".to_owned(), Wanted::Part(share)),
+            )
+        };
+        let (share, rule) = part(1_000);
+        for tenant in 0..1_000_u32 {
+            let (tenant, rollout) = (tenant.to_be_bytes(), Some(RolloutId(7)));
+            let expected = is_in_share(&tenant, rollout, share);
+            assert_eq!(rule.accepts(&tenant, rollout), expected);
+        }
+        assert!(!part(10_000).1.accepts(b"", None));
     }
 
     #[test]

@@ -34,5 +34,5 @@ pub use shadow::{Dropped, ShadowTable};
 pub use standing::{Sign, Standings};
 pub use table::{
     AudienceRule, Candidate, Cell, Endpoint, HostPattern, Listener, ListenerKind, Paused, Route,
-    ServiceClosed, ServiceTable, Table,
+    ServiceClosed, ServiceTable, Table, Wanted,
 };

@@ -202,10 +202,20 @@ pub struct Cell(pub u32);
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AudienceRule {
-    /// A header, by its lower-case name, with this value.
-    Header(String, String),
-    /// A cookie with this value.
-    Cookie(String, String),
+    /// A header, by its lower-case name.
+    Header(String, Wanted),
+    /// A cookie.
+    Cookie(String, Wanted),
+}
+
+/// The values that belong to an audience.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// This one.
+    Exactly(String),
+    /// This share of all.
+    Part(Share),
 }
 
 impl std::fmt::Debug for AudienceRule {

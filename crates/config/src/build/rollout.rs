@@ -167,7 +167,7 @@ fn rolling(service: &Table, table: &Table, mistakes: &mut Mistakes<'_>) -> Strat
 
 /// Who is meant by an audience or a preview; `None` only after a mistake.
 pub(super) fn audience(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Audience> {
-    let value: Option<AudienceValue> = table.get("value");
+    let value = table.get("value").or_else(|| part(table, mistakes));
     let has = |name: &str| table.section.field(name).is_some();
     let host: Option<String> = has("host").then(|| table.get("host")).flatten();
     let cookie: Option<String> = has("cookie").then(|| table.get("cookie")).flatten();
@@ -185,6 +185,18 @@ pub(super) fn audience(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<Aud
         (None, Some(name)) => value.map(|value| Audience::Cookie { name, value }),
         (None, None) => None,
     }
+}
+
+/// The share of a header's or cookie's values that belong to an audience.
+fn part(table: &Table, mistakes: &mut Mistakes<'_>) -> Option<AudienceValue> {
+    table.section.field("percent")?;
+    let share: Share = table.get("percent")?;
+    if share == Share::NONE {
+        let mistake = Mistake::new(table.span("percent"), "an audience of 0% is nobody");
+        mistakes.add(mistake.hint("leave `audience` out"));
+        return None;
+    }
+    Some(AudienceValue::Part(share))
 }
 
 /// The checks; `None` only after a mistake.

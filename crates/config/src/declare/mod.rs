@@ -20,8 +20,8 @@ pub(crate) struct Section {
     pub(crate) description: &'static str,
     /// Its keys, in the order in which they are explained.
     pub(crate) fields: &'static [Field],
-    /// Keys of which exactly one must be there; empty: no such rule.
-    pub(crate) one_of: &'static [&'static str],
+    /// Groups of keys: of each, exactly one must be there.
+    pub(crate) one_of: &'static [&'static [&'static str]],
 }
 
 impl Section {

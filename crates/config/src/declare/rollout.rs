@@ -310,7 +310,7 @@ pub(crate) const CHECK: Section = Section {
 
 /// `audience` of a step.
 pub(crate) const AUDIENCE: Section = Section {
-    description: "Requests that carry this header or cookie.",
+    description: "Requests that carry this header or cookie, with `value` or among `percent`.",
     fields: &[
         Field::new("header", Kind::Text(&HEADER_NAME), "Name of a header."),
         Field::new("cookie", Kind::Text(&COOKIE_NAME), "Name of a cookie."),
@@ -319,9 +319,15 @@ pub(crate) const AUDIENCE: Section = Section {
             Kind::Text(&MATCH_VALUE),
             "Value that it must have; \"secret:NAME\" takes that secret's.",
         )
-        .required("\"secret:STAFF\""),
+        .optional("none"),
+        Field::new(
+            "percent",
+            Kind::Text(&SHARE),
+            "Share of all values that belong, such as tenants; each rollout draws its own.",
+        )
+        .optional("none"),
     ],
-    one_of: &["header", "cookie"],
+    one_of: &[&["header", "cookie"], &["value", "percent"]],
 };
 
 /// `preview`.
@@ -342,5 +348,5 @@ pub(crate) const PREVIEW: Section = Section {
         .optional("none")
         .needs("header"),
     ],
-    one_of: &["header", "host"],
+    one_of: &[&["header", "host"]],
 };

@@ -225,7 +225,7 @@ pub(crate) const HEALTH: Section = Section {
         )
         .default("3"),
     ],
-    one_of: &["http", "grpc", "tcp", "exec"],
+    one_of: &[&["http", "grpc", "tcp", "exec"]],
 };
 
 /// `stop`.

@@ -55,7 +55,9 @@ impl<'r, 'a> Reader<'r, 'a> {
             }
         }
         self.check_needs(section, written, &path);
-        self.check_one_of(section, written, (&path, &span));
+        for names in section.one_of {
+            self.check_one_of(names, written, (&path, &span));
+        }
         let entries = section.fields.iter().map(|field| {
             let entry = match written.get_key_value(field.name) {
                 Some((key, value)) => self.written_entry(field, (key.span(), value), &path),
@@ -161,11 +163,10 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     fn check_one_of(
         &mut self,
-        section: &Section,
+        names: &[&'static str],
         written: &DeTable<'_>,
         (path, span): (&str, &Span),
     ) {
-        let names = section.one_of;
         let present: Vec<Span> = names
             .iter()
             .filter_map(|&name| written.get_key_value(name))
@@ -173,7 +174,6 @@ impl<'r, 'a> Reader<'r, 'a> {
             .collect();
         let expected = format!("exactly one of {}", quoted(names));
         match present.as_slice() {
-            [] if names.is_empty() => {}
             [] => {
                 let message = format!("{path} has none of {}", quoted(names));
                 let mistake = Mistake::missing(span.clone(), message);

@@ -60,6 +60,7 @@ fn accepts_keyword((keyword, rule): (&str, &Json), instance: &Json) -> bool {
             true
         }
         "type" => is_type(rule.as_str().unwrap(), instance),
+        "allOf" => rules().all(|rule| accepts(rule, instance)),
         "oneOf" => rules().filter(|rule| accepts(rule, instance)).count() == 1,
         "anyOf" => rules().any(|rule| accepts(rule, instance)),
         "enum" => rules().any(|rule| rule == instance),

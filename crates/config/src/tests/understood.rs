@@ -269,6 +269,16 @@ fn a_canary_keeps_its_steps_in_order() {
             shadow: None,
         },
         Step {
+            weight: share(1_000),
+            lasts: Duration::from_secs(120),
+            approve: false,
+            audience: Some(Audience::Header {
+                name: "x-tenant".to_owned(),
+                value: AudienceValue::Part(share(2_500)),
+            }),
+            shadow: None,
+        },
+        Step {
             weight: share(5_000),
             lasts: Duration::ZERO,
             approve: true,

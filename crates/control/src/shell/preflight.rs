@@ -136,7 +136,7 @@ fn audience_secrets(service: &Service) -> Vec<String> {
     let value = |audience: &Audience| match audience {
         Audience::Header { value, .. } | Audience::Cookie { value, .. } => match value {
             AudienceValue::Secret(name) => Some(name.clone()),
-            AudienceValue::Plain(_) => None,
+            AudienceValue::Plain(_) | AudienceValue::Part(_) => None,
         },
         Audience::Host(_) => None,
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::Event;
 use model::{Audience, AudienceValue, Revision};
 use tokio::time::Instant;
-use traffic::{AudienceRule, ServiceTable, Table};
+use traffic::{AudienceRule, ServiceTable, Table, Wanted};
 
 use super::Shell;
 use crate::clock::monotonic_micros;
@@ -70,10 +70,11 @@ impl Shell {
 
     /// An audience with its secret's value; without one nobody belongs to it.
     fn rule(&self, audience: &Audience) -> Option<AudienceRule> {
-        let value = |value: &AudienceValue| match value {
-            AudienceValue::Plain(text) => Some(text.clone()),
+        let wanted = |value: &AudienceValue| match value {
+            AudienceValue::Plain(text) => Some(Wanted::Exactly(text.clone())),
+            AudienceValue::Part(share) => Some(Wanted::Part(*share)),
             AudienceValue::Secret(name) => match self.secrets.newest(&self.store, name) {
-                Ok(secret) => Some(secret.expose().to_owned()),
+                Ok(secret) => Some(Wanted::Exactly(secret.expose().to_owned())),
                 Err(error) => {
                     tracing::error!(
                         name,
@@ -85,11 +86,11 @@ impl Shell {
             },
         };
         match audience {
-            Audience::Header { name, value: v } => {
-                Some(AudienceRule::Header(name.clone(), value(v)?))
+            Audience::Header { name, value } => {
+                Some(AudienceRule::Header(name.clone(), wanted(value)?))
             }
-            Audience::Cookie { name, value: v } => {
-                Some(AudienceRule::Cookie(name.clone(), value(v)?))
+            Audience::Cookie { name, value } => {
+                Some(AudienceRule::Cookie(name.clone(), wanted(value)?))
             }
             Audience::Host(_) => None,
         }

@@ -20,7 +20,7 @@ impl Visit {
         let is_let_in = closed.pass.as_ref().is_some_and(|pass| {
             let (AudienceRule::Header(name, _) | AudienceRule::Cookie(name, _)) = pass;
             let value = request.fields().first(name);
-            value.is_some_and(|value| pass.accepts(value))
+            value.is_some_and(|value| pass.accepts(value, service.rollout))
         });
         if self.attempts > 0 || only.is_some() || is_let_in {
             return false;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{Maintenance, Page, Pass};
-use traffic::{AudienceRule, Outcome, Rejected, ServiceClosed};
+use traffic::{AudienceRule, Outcome, Rejected, ServiceClosed, Wanted};
 
 use crate::world::{Program, SERVICE, World, until};
 
@@ -26,7 +26,7 @@ impl World {
                 },
                 pass: Some(AudienceRule::Header(
                     "x-staff".to_owned(),
-                    "open".to_owned(),
+                    Wanted::Exactly("open".to_owned()),
                 )),
             });
         });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{Affinity, RolloutId, Share};
-use traffic::{AudienceRule, CookieId, HostPattern, Route};
+use traffic::{AudienceRule, CookieId, HostPattern, Route, Wanted};
 
 use crate::world::{Client, Program, World, candidate};
 
@@ -110,8 +110,8 @@ fn an_audience_goes_to_the_new_release_and_back_counted_when_it_has_no_endpoint(
     let (mut world, _programs) = two_releases(0);
     world.set_service(|service| {
         service.audiences = vec![
-            AudienceRule::Header("x-staff".to_owned(), "yes".to_owned()),
-            AudienceRule::Cookie("beta".to_owned(), "1".to_owned()),
+            AudienceRule::Header("x-staff".to_owned(), Wanted::Exactly("yes".to_owned())),
+            AudienceRule::Cookie("beta".to_owned(), Wanted::Exactly("1".to_owned())),
         ];
     });
     let mut client = world.client();
@@ -123,6 +123,29 @@ fn an_audience_goes_to_the_new_release_and_back_counted_when_it_has_no_endpoint(
     world.set_service(|service| service.candidate.as_mut().unwrap().endpoints.clear());
     assert_eq!(reached(&mut client, "X-Staff: yes\r\n"), "old");
     assert_eq!(world.service().moved_back, 1);
+}
+
+#[test]
+fn a_share_of_a_headers_values_goes_to_the_new_release_and_each_value_stays_where_it_is() {
+    let (mut world, _programs) = two_releases(0);
+    let part = |points| {
+        let share = Wanted::Part(model::Share::try_new(points).unwrap());
+        AudienceRule::Header("x-tenant".to_owned(), share)
+    };
+    let mut client = world.client();
+    let mut new_of = |world: &mut World, points| -> Vec<usize> {
+        world.set_service(|service| service.audiences = vec![part(points)]);
+        let asked = (0..60).chain(0..60);
+        let new = asked.filter(|n| reached(&mut client, &format!("X-Tenant: t{n}\r\n")) == "new");
+        new.collect()
+    };
+    let few = new_of(&mut world, 2_000);
+    let (first, again) = few.split_at(few.len() / 2);
+    assert_eq!(first, again);
+    assert!((1..60).contains(&first.len()), "{first:?}");
+    let more = new_of(&mut world, 6_000);
+    assert!(first.iter().all(|tenant| more.contains(tenant)) && more.len() > few.len());
+    assert_eq!(reached(&mut client, ""), "old");
 }
 
 #[test]

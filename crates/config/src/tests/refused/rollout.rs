@@ -95,6 +95,18 @@ fn canary_steps_grow_last_and_leave_something() {
             "service.web.rollout.steps[0].audience has none of `header`, `cookie`",
         ),
         (
+            "steps = [{ weight = \"5%\", for = \"1m\", audience = { header = \"a\" } }]",
+            "service.web.rollout.steps[0].audience has none of `value`, `percent`",
+        ),
+        (
+            "steps = [{ weight = \"5%\", for = \"1m\", audience = { header = \"a\", value = \"1\", percent = \"5%\" } }]",
+            "service.web.rollout.steps[0].audience has more than one of `value`, `percent`",
+        ),
+        (
+            "steps = [{ weight = \"5%\", for = \"1m\", audience = { header = \"a\", percent = \"0%\" } }]",
+            "an audience of 0% is nobody",
+        ),
+        (
             "steps = [{ weight = \"5%\", for = \"1m\", audience = { header = \"a b\", value = \"1\" } }]",
             "`header` cannot be \"a b\"",
         ),
