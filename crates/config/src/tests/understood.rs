@@ -225,6 +225,22 @@ fn shadowed(seconds: u64, shadow: Shadow) -> Step {
     }
 }
 
+/// A step of so many basis points and seconds, and those whom it lets in beside.
+fn added(weight: u16, seconds: u64, audience: Audience) -> Step {
+    Step {
+        weight: share(weight),
+        lasts: Duration::from_secs(seconds),
+        approve: false,
+        audience: Some(audience),
+        shadow: None,
+    }
+}
+
+fn header(name: &str, value: AudienceValue) -> Audience {
+    let name = name.to_owned();
+    Audience::Header { name, value }
+}
+
 #[test]
 fn a_canary_keeps_its_steps_in_order() {
     let rollout = service(EVERYTHING, "web").policy.rollout;
@@ -245,39 +261,16 @@ fn a_canary_keeps_its_steps_in_order() {
             at_most: share(50),
         }),
     };
+    let beta = Audience::Cookie {
+        name: "beta".to_owned(),
+        value: AudienceValue::Plain("yes".to_owned()),
+    };
     let steps = vec![
         shadowed(30, shadow),
         shadowed(0, compared),
-        Step {
-            weight: share(0),
-            lasts: Duration::from_secs(60),
-            approve: false,
-            audience: Some(Audience::Header {
-                name: "x-staff".to_owned(),
-                value: AudienceValue::Secret("STAFF".to_owned()),
-            }),
-            shadow: None,
-        },
-        Step {
-            weight: share(250),
-            lasts: Duration::from_secs(120),
-            approve: false,
-            audience: Some(Audience::Cookie {
-                name: "beta".to_owned(),
-                value: AudienceValue::Plain("yes".to_owned()),
-            }),
-            shadow: None,
-        },
-        Step {
-            weight: share(1_000),
-            lasts: Duration::from_secs(120),
-            approve: false,
-            audience: Some(Audience::Header {
-                name: "x-tenant".to_owned(),
-                value: AudienceValue::Part(share(2_500)),
-            }),
-            shadow: None,
-        },
+        added(0, 60, header("x-staff", AudienceValue::Secret("STAFF".to_owned()))),
+        added(250, 120, beta),
+        added(1_000, 120, header("x-tenant", AudienceValue::Part(share(2_500)))),
         Step {
             weight: share(5_000),
             lasts: Duration::ZERO,
