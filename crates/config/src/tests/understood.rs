@@ -268,9 +268,17 @@ fn a_canary_keeps_its_steps_in_order() {
     let steps = vec![
         shadowed(30, shadow),
         shadowed(0, compared),
-        added(0, 60, header("x-staff", AudienceValue::Secret("STAFF".to_owned()))),
+        added(
+            0,
+            60,
+            header("x-staff", AudienceValue::Secret("STAFF".to_owned())),
+        ),
         added(250, 120, beta),
-        added(1_000, 120, header("x-tenant", AudienceValue::Part(share(2_500)))),
+        added(
+            1_000,
+            120,
+            header("x-tenant", AudienceValue::Part(share(2_500))),
+        ),
         Step {
             weight: share(5_000),
             lasts: Duration::ZERO,
