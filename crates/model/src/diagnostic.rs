@@ -62,6 +62,9 @@ pub struct Report {
     /// What the text is, in a sentence.
     #[serde(skip)]
     subject: &'static str,
+    /// What is not repeated of the text: values that may be secrets.
+    #[serde(skip)]
+    concealed: Vec<Span>,
 }
 
 impl fmt::Display for Report {
@@ -146,6 +149,7 @@ pub struct Mistakes<'a> {
     syntax: Vec<Mistake>,
     others: Vec<Mistake>,
     omitted: usize,
+    concealed: Vec<Span>,
 }
 
 impl<'a> Mistakes<'a> {
@@ -158,7 +162,13 @@ impl<'a> Mistakes<'a> {
             syntax: Vec::new(),
             others: Vec::new(),
             omitted: 0,
+            concealed: Vec::new(),
         }
+    }
+
+    /// Keeps what stands at `span` out of what is shown of the text: it may be a secret.
+    pub fn conceal(&mut self, span: Span) {
+        self.concealed.push(within(self.text, &span));
     }
 
     /// Adds a mistake; after a bound they are only counted.
@@ -199,6 +209,7 @@ impl<'a> Mistakes<'a> {
             syntax,
             others,
             omitted,
+            concealed,
         } = self;
         let lines = |span: &Span| {
             let span = within(text, span);
@@ -221,6 +232,7 @@ impl<'a> Mistakes<'a> {
             diagnostics,
             omitted,
             subject,
+            concealed,
         }
     }
 }
@@ -261,6 +273,14 @@ pub fn position(text: &str, byte: usize) -> (usize, usize) {
     let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (line, before[start..].chars().count() + 1)
+}
+
+/// `text` with the password of each URL in it hidden, character for character.
+#[must_use]
+pub fn without_passwords(text: &str) -> String {
+    let mut text: Vec<char> = text.chars().collect();
+    render::hide_passwords(&mut text);
+    text.into_iter().collect()
 }
 
 /// The name among `valid` that `name` was probably meant to be: one with few other letters,

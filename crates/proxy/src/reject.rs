@@ -71,7 +71,7 @@ impl<'a> Reply<'a> {
     /// The same, in the words of what the request is made in.
     fn to(mut self, request: &RequestHead) -> Self {
         if is_grpc(request) {
-            self.grpc = Some(traffic::grpc::code_of_http(self.status));
+            self.grpc = Some(traffic::grpc::code_of(self.rejected));
         }
         self
     }

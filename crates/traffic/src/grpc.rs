@@ -1,7 +1,19 @@
 //! What gRPC says in other words than HTTP: its statuses.
 
+use crate::Rejected;
+
+/// `DEADLINE_EXCEEDED`: a time is over, and whether anything was done is not known.
+const DEADLINE_EXCEEDED: u8 = 4;
+/// `RESOURCE_EXHAUSTED`, which a message above the limit is for gRPC's libraries too.
+const RESOURCE_EXHAUSTED: u8 = 8;
+/// `FAILED_PRECONDITION`: the same again will not do.
+const FAILED_PRECONDITION: u8 = 9;
+/// `UNIMPLEMENTED`: nobody here knows the method.
+const UNIMPLEMENTED: u8 = 12;
+/// `INTERNAL`: somebody broke the rules of the protocol.
+const INTERNAL: u8 = 13;
 /// `UNAVAILABLE`: the client may try again.
-pub const UNAVAILABLE: u8 = 14;
+const UNAVAILABLE: u8 = 14;
 
 /// True for the media type of a message of gRPC. Not for gRPC-Web, whose status is in the body.
 #[must_use]
@@ -13,24 +25,31 @@ pub fn is_grpc(content_type: &[u8]) -> bool {
     name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
-/// The status of gRPC for an answer with this status of HTTP, as gRPC's own mapping has it.
+/// The status that a client of gRPC is told when the proxy answers in the program's stead.
 #[must_use]
-pub fn code_of_http(status: u16) -> u8 {
-    const UNKNOWN: u8 = 2;
-    const PERMISSION_DENIED: u8 = 7;
-    const RESOURCE_EXHAUSTED: u8 = 8;
-    const UNIMPLEMENTED: u8 = 12;
-    const INTERNAL: u8 = 13;
-    const UNAUTHENTICATED: u8 = 16;
-    match status {
-        400 | 431 => INTERNAL,
-        401 => UNAUTHENTICATED,
-        403 => PERMISSION_DENIED,
-        404 => UNIMPLEMENTED,
-        // A message above the limit is this for gRPC's libraries too.
-        413 => RESOURCE_EXHAUSTED,
-        429 | 502..=504 => UNAVAILABLE,
-        _ => UNKNOWN,
+pub const fn code_of(rejected: Rejected) -> u8 {
+    match rejected {
+        Rejected::Timeout
+        | Rejected::DeadlineTry
+        | Rejected::DeadlineTotal
+        | Rejected::HeadTimeout
+        | Rejected::BodyTimeout => DEADLINE_EXCEEDED,
+        Rejected::BodyTooLarge => RESOURCE_EXHAUSTED,
+        Rejected::Misdirected | Rejected::Redirected => FAILED_PRECONDITION,
+        Rejected::NoRoute => UNIMPLEMENTED,
+        Rejected::BadRequest => INTERNAL,
+        Rejected::Connections
+        | Rejected::ClientConnections
+        | Rejected::NoEndpoint
+        | Rejected::Overload
+        | Rejected::Connect
+        | Rejected::NoResponse
+        | Rejected::BadResponse
+        | Rejected::Cut
+        | Rejected::Paused
+        | Rejected::Maintenance
+        | Rejected::QueueFull
+        | Rejected::QueueTimeout => UNAVAILABLE,
     }
 }
 
@@ -84,10 +103,31 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_tried_again_is_unavailable() {
-        for status in [429, 502, 503, 504] {
-            assert_eq!(code_of_http(status), UNAVAILABLE);
+    fn clients_are_told_what_they_may_do() {
+        let told = |code: u8| {
+            let all = Rejected::ALL.into_iter();
+            all.filter(|&one| code_of(one) == code).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(DEADLINE_EXCEEDED),
+            [
+                Rejected::HeadTimeout,
+                Rejected::BodyTimeout,
+                Rejected::Timeout,
+                Rejected::DeadlineTry,
+                Rejected::DeadlineTotal,
+            ]
+        );
+        // Everything that says when to come back may be tried again.
+        for rejected in Rejected::ALL {
+            let comes_back = rejected.retry_after_seconds().is_some();
+            assert!(
+                !comes_back || code_of(rejected) == UNAVAILABLE,
+                "{rejected:?}"
+            );
         }
-        assert_eq!((code_of_http(404), code_of_http(413)), (12, 8));
+        assert_eq!(told(RESOURCE_EXHAUSTED), [Rejected::BodyTooLarge]);
+        assert_eq!(told(UNIMPLEMENTED), [Rejected::NoRoute]);
+        assert_eq!(told(INTERNAL), [Rejected::BadRequest]);
     }
 }

@@ -59,7 +59,11 @@ fn check_grpc(service: &Table, table: &Table, mistakes: &mut Mistakes<'_>) {
     if table.get::<String>("grpc").is_some() && protocol == Protocol::Http1 {
         let message = format!("`grpc` in {} needs HTTP/2", table.path);
         let mistake = Mistake::new(table.key_span("grpc"), message);
-        mistakes.add(mistake.hint("add `protocol = \"h2c\"` to the service"));
+        mistakes.add(mistake.hint(if service.is_written("tcp") {
+            "ask a TCP service by `tcp`, `http` or `exec`"
+        } else {
+            "add `protocol = \"h2c\"` to the service"
+        }));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod command;
 mod database;
+mod effect;
 mod endpoint_limits;
 mod health;
 mod https;

@@ -63,6 +63,11 @@ fn refuse_empty(table: &Table, mistakes: &mut Mistakes<'_>) {
 
 /// Refuses hosts and paths of a service that nobody outside reaches.
 fn refuse_internal(table: &Table, mistakes: &mut Mistakes<'_>) {
+    if reach(table) == Reach::Internal && table.is_written("https") {
+        let message = "`https` means nothing in a service that is internal";
+        let mistake = Mistake::new(table.key_span("https"), message);
+        mistakes.add(mistake.related(table.span("internal"), "made internal here"));
+    }
     for key in ["hosts", "paths"] {
         if reach(table) == Reach::Internal && table.is_written(key) {
             let message = format!("`{key}` leads nowhere in a service that is internal");

@@ -9,7 +9,7 @@ use model::{
 
 use super::command::{Env, Given, argv};
 use super::database::Databases;
-use super::{endpoint_limits, health, https, number, rollout, tcp};
+use super::{effect, endpoint_limits, health, https, number, rollout, tcp};
 use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::{Item, Pair, Table, Value};
 
@@ -35,6 +35,7 @@ pub(super) fn build(
     };
     check_user(table, mistakes);
     check_protocol(table, mistakes);
+    effect::check(table, mistakes);
     if port(table) == Port::None {
         without_port(table, table, mistakes);
         without_port(table, table.value("rollout"), mistakes);

@@ -30,6 +30,12 @@ impl Section {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Whether one of its values may be a secret that was written by mistake.
+    pub(crate) fn holds_secrets(&self) -> bool {
+        let mut kinds = self.fields.iter().map(|field| field.kind);
+        kinds.any(|kind| matches!(kind, Kind::Text(form) if form.is_secret))
+    }
+
     /// The names of all keys.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.fields.iter().map(|field| field.name)
@@ -187,6 +193,27 @@ pub(crate) enum Kind {
     Services(&'static Section),
     /// Databases by their names.
     Databases(&'static Section),
+}
+
+impl Kind {
+    /// Whether what is written in its stead may be a secret.
+    pub(crate) fn is_secret(self) -> bool {
+        match self {
+            Self::Text(form) | Self::List(form) => form.is_secret,
+            Self::Flag
+            | Self::Present
+            | Self::Whole { .. }
+            | Self::Decimal { .. }
+            | Self::Map(_)
+            | Self::Count
+            | Self::Port
+            | Self::Command
+            | Self::Table(_)
+            | Self::Tables(_)
+            | Self::Services(_)
+            | Self::Databases(_) => false,
+        }
+    }
 }
 
 /// A strategy without its knobs.

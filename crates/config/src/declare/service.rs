@@ -39,7 +39,7 @@ pub(crate) const SERVICE: Section = Section {
              byte, as gRPC does. Part of a release: either may follow the other.",
         )
         .default("\"http1\"")
-        .traffic(),
+        .spoken(Http),
         Field::new(
             "replicas",
             Kind::Whole { min: 1, max: 1_000 },
@@ -95,7 +95,8 @@ pub(crate) const SERVICE: Section = Section {
             Kind::Text(&DURATION),
             "How long open requests may take once an instance gets no new ones.",
         )
-        .default("\"30s\""),
+        .default("\"30s\"")
+        .traffic(),
         Field::new("stop", Kind::Table(&STOP), "How an instance is stopped.").default("{}"),
         Field::new(
             "env",
@@ -331,7 +332,8 @@ pub(crate) const PROXY: Section = Section {
             "How long a stream of events (text/event-stream), or a request of gRPC, may be silent: \
              instead of idle_timeout and, for gRPC, response_timeout, where it is longer.",
         )
-        .default("\"1h\""),
+        .default("\"1h\"")
+        .spoken(Http),
         Field::new(
             "balance",
             Kind::Text(&BALANCE),
@@ -381,7 +383,8 @@ pub(crate) const PROXY: Section = Section {
             "How long a request may take, beside the bounds of its parts; where it is given, the \
              time in a request's grpc-timeout bounds it further.",
         )
-        .optional("as long as its parts may"),
+        .optional("as long as its parts may")
+        .spoken(Http),
     ],
     one_of: &[],
 };

@@ -38,6 +38,8 @@ pub(crate) struct Form {
     pub(crate) expected: &'static str,
     /// What is accepted.
     pub(crate) syntax: Syntax,
+    /// Whether what is written in its stead may be a secret, which nobody is to repeat.
+    pub(crate) is_secret: bool,
 }
 
 /// What a form accepts.
@@ -61,6 +63,15 @@ impl Form {
         Self {
             expected,
             syntax: Syntax::Parsed { pattern, parse },
+            is_secret: false,
+        }
+    }
+
+    /// The same, where a secret may have been written by mistake.
+    const fn secret(self) -> Self {
+        Self {
+            is_secret: true,
+            ..self
         }
     }
 
@@ -68,6 +79,7 @@ impl Form {
         Self {
             expected,
             syntax: Syntax::Choices(choices),
+            is_secret: false,
         }
     }
 

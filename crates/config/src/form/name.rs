@@ -46,7 +46,8 @@ pub(crate) const SECRET_NAME: Form = Form::new(
             }
         })
     },
-);
+)
+.secret();
 
 /// A secret where a value could stand, too.
 pub(crate) const SECRET_REFERENCE: Form = Form::new(
@@ -54,13 +55,12 @@ pub(crate) const SECRET_REFERENCE: Form = Form::new(
     "^secret:[A-Za-z_][A-Za-z0-9_]*$",
     |text| match text.strip_prefix("secret:") {
         Some(name) => variable_name(name),
-        // What is written here instead may be the value itself: it is not repeated.
-        None if variable_name(text).is_ok() => Err(write(format_args!("secret:{text}"))),
         None => Err(Some(
-            "the file holds no secrets: `gapless secret set NAME` does".to_owned(),
+            "the file holds no secrets: set its value with `gapless secret set NAME`".to_owned(),
         )),
     },
-);
+)
+.secret();
 
 /// The name of a schema; what a version's name adds must fit, too.
 pub(crate) const SCHEMA_NAME: Form = Form::new(
@@ -111,7 +111,8 @@ pub(crate) const MATCH_VALUE: Form = Form::new(
     "a value of printable ASCII, or \"secret:NAME\"",
     "^[!-~]([ -~]*[!-~])?$",
     match_value,
-);
+)
+.secret();
 
 fn variable_name(text: &str) -> Parsed {
     let is_name = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

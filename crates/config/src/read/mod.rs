@@ -49,9 +49,13 @@ impl<'r, 'a> Reader<'r, 'a> {
         written: &DeTable<'_>,
         (path, span): (String, Span),
     ) -> Table {
-        for (key, _) in written.iter() {
+        for (key, value) in written.iter() {
             if section.field(key.get_ref()).is_none() {
                 self.unknown_key(section, key, &path);
+                // It may be the one of a secret, misspelt.
+                if section.holds_secrets() {
+                    self.mistakes.conceal(value.span());
+                }
             }
         }
         self.check_needs(section, written, &path);
@@ -226,8 +230,14 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     /// The mistake of a value that is not of its kind.
-    fn refused(&self, kind: Kind, written: Written<'_>, key: &Key<'_>) -> Mistake {
-        let message = format!("`{}` cannot be {}", key.name, self.described(written));
+    fn refused(&mut self, kind: Kind, written: Written<'_>, key: &Key<'_>) -> Mistake {
+        let described = if kind.is_secret() {
+            self.mistakes.conceal(written.span());
+            "what is written here".to_owned()
+        } else {
+            self.described(written)
+        };
+        let message = format!("`{}` cannot be {described}", key.name);
         let span = if written.span().is_empty() {
             key.span.clone()
         } else {

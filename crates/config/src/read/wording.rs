@@ -1,5 +1,6 @@
 //! What messages say about kinds of values, and how they show the user's text.
 
+use model::diagnostic::without_passwords;
 use toml::de::DeValue;
 
 use crate::declare::{Kind, Section};
@@ -46,7 +47,9 @@ pub(super) fn hint_for(kind: Kind, value: &DeValue<'_>) -> Option<String> {
         (Kind::Port, DeValue::Boolean(true)) => {
             Some("leave `port` out: one is assigned and given as $PORT".to_owned())
         }
-        (Kind::List(form), DeValue::String(text)) if form.parse(text).is_ok() => {
+        (Kind::List(form), DeValue::String(text))
+            if form.parse(text).is_ok() && !form.is_secret =>
+        {
             Some(format!("write `[\"{text}\"]`"))
         }
         (Kind::Whole { .. } | Kind::Decimal { .. } | Kind::Flag, DeValue::String(text)) => {
@@ -90,6 +93,7 @@ pub(super) fn join(path: &str, name: &str) -> String {
 
 /// A text of the user's, short enough for a message.
 pub(super) fn shown(text: &str) -> String {
+    let text = without_passwords(text);
     let mut shown: String = text.chars().take(SHOWN_MAX).collect();
     if shown.len() < text.len() {
         shown.push('…');

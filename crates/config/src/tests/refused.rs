@@ -2,6 +2,7 @@
 
 mod command;
 mod consequence;
+mod effect;
 mod project;
 mod rollout;
 mod service;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use h2::client::ResponseFuture;
 use http::{HeaderMap, Request};
-use traffic::{Cell, Outcome, Rejected};
+use model::Deadline;
+use traffic::{Cell, Outcome, Rejected, ServiceTable};
 
 use crate::frames::*;
 use crate::http2::{get, speak, whole};
@@ -62,6 +63,39 @@ fn our_errors_are_statuses_of_grpc_without_a_body() {
     });
     let rejected = world.service().rejected[Rejected::Connect.index()];
     assert_eq!(rejected, 1);
+}
+
+#[test]
+fn a_time_that_is_over_is_told_as_such() {
+    let silent = Program::new(|connection| {
+        connection.greet(b"")?;
+        loop {
+            connection.called()?;
+        }
+    });
+    let short = Some(Duration::from_millis(200));
+    let limits = |service: &mut ServiceTable, attempt, total| {
+        service.delivery.deadline = Some(Deadline { attempt, total });
+    };
+    let told = |world: &World, reason: &str| {
+        speak(world, async |send| {
+            let response = called(send).await.await.unwrap();
+            let fields = response.headers();
+            assert_eq!(value(fields, "x-gapless-error"), Some(reason));
+            assert_eq!(value(fields, "grpc-status"), Some("4"), "{reason}");
+        });
+    };
+    let mut world = World::calling(&[&silent]);
+    world.set_service(|service| limits(service, short, None));
+    told(&world, "deadline_try");
+    world.set_service(|service| limits(service, None, short));
+    told(&world, "deadline_total");
+    world.set_service(|service| {
+        service.delivery.deadline = None;
+        service.limits.response_timeout = Duration::from_millis(200);
+        service.limits.stream_idle = Duration::from_millis(200);
+    });
+    told(&world, "timeout");
 }
 
 #[test]

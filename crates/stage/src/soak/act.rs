@@ -23,8 +23,7 @@ const STRATEGIES: [&str; 3] = [
     "strategy = \"rolling\"",
     "strategy = \"blue_green\"\nkeep = \"500ms\"",
     "strategy = \"canary\"\naffinity = \"client\"\n\
-     steps = [{ weight = \"20%\", for = \"300ms\" }, { weight = \"60%\", for = \"300ms\" }]\n\
-     on_no_data = \"promote\"",
+     steps = [{ weight = \"20%\", for = \"300ms\" }, { weight = \"60%\", for = \"300ms\" }]",
 ];
 
 /// Something that happens.

@@ -107,7 +107,10 @@ fn the_environment_is_strings_under_valid_names() {
             "`GAPLESS_X` is set by the server",
         ),
         ("secrets = [\"DATA\"]", "`DATA` is set by the server"),
-        ("secrets = [\"A-B\"]", "`secrets` cannot be \"A-B\""),
+        (
+            "secrets = [\"A-B\"]",
+            "`secrets` cannot be what is written here",
+        ),
         ("secrets = [\"A\", \"A\"]", "`secrets` names \"A\" twice"),
         (
             "env = { A = \"1\" }\nsecrets = [\"A\"]",

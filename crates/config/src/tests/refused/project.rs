@@ -109,10 +109,6 @@ fn databases_and_those_who_name_them_fit_together() {
             "`migrations` is missing in database.main",
         ),
         (
-            "url = \"postgres://u:p@h/d\"\nmigrations = \"db\"",
-            "`url` cannot be \"postgres://u:p@h/d\"",
-        ),
-        (
             "url = \"secret:URL\"\nmigrations = \"db\"\nsearch_path = \"query\"",
             "`search_path` cannot be \"query\"",
         ),
@@ -131,4 +127,84 @@ fn databases_and_those_who_name_them_fit_together() {
     ] {
         refused_with(&format!("{LEAST}[database.main]\n{line}\n"), message);
     }
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_not_repeated() {
+    let database = |lines: &str| format!("{LEAST}[database.main]\n{lines}\n");
+    let url = "\"postgres://u:hunter2@h/d\"";
+    for (text, message) in [
+        (
+            database(&format!("url = {url}\nmigrations = \"db\"")),
+            "`url` cannot be what is written here",
+        ),
+        (
+            database("url = \"hunter2\"\nmigrations = \"db\""),
+            "`url` cannot be what is written here",
+        ),
+        (
+            database("url = [\"hunter2\"]\nmigrations = \"db\""),
+            "`url` cannot be what is written here",
+        ),
+        (
+            database("url = \"secret:A\"\nmigrations = \"db\"\npassword = \"hunter2\""),
+            "unknown key `password` in database.main",
+        ),
+        (
+            format!("{LEAST}[database]\nmain = {{ url = {url}, lock = 1 }}\n"),
+            "unknown key `lock` in database.main",
+        ),
+        (
+            with("secrets = [\"TOKEN=hunter2\"]"),
+            "`secrets` cannot be what is written here",
+        ),
+        (
+            with("secrets = \"hunter2\""),
+            "`secrets` cannot be what is written here",
+        ),
+        (
+            with(&format!("users = {url}")),
+            "unknown key `users` in service.web",
+        ),
+        (
+            with(&format!("replicas = {url}")),
+            "`replicas` cannot be \"postgres://u:*******@h/d\"",
+        ),
+        (
+            with(
+                "[service.web.rollout]\nstrategy = \"canary\"\nsteps = [{ for = \"1m\", \
+                  audience = { header = \"a\", value = \"hunter2\\u0001\" } }]",
+            ),
+            "`value` cannot be what is written here",
+        ),
+    ] {
+        refuse_silently(&text, message);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_without_its_passwords() {
+    for url in [
+        "url = \"postgres://u:hunter2@h/d",
+        "url = postgres://u:hunter2@h/d",
+        "url = \"secret:A\"\nurl = \"postgres://u:hunter2@h/d\"",
+        "url = \"postgres://u:hunter2@h/d\" \"",
+    ] {
+        let text = format!("{LEAST}[database.main]\n{url}\nmigrations = \"db\"\n");
+        let shown = crate::parse(&text)
+            .unwrap_err()
+            .render("gapless.toml", &text);
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+/// Asserts that `text` is refused with `message`, and that nothing shown of it is the password.
+fn refuse_silently(text: &str, message: &str) {
+    let report = crate::parse(text).unwrap_err();
+    let messages: Vec<_> = report.diagnostics.iter().map(|d| &d.message).collect();
+    assert!(messages.iter().any(|one| *one == message), "{messages:?}");
+    let shown = report.render("gapless.toml", text);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let sent = serde_json::to_string(&report).unwrap();
+    assert!(!sent.contains("hunter2"), "{sent}");
 }

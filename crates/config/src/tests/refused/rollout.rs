@@ -112,7 +112,7 @@ fn canary_steps_grow_last_and_leave_something() {
         ),
         (
             "steps = [{ weight = \"5%\", for = \"1m\", audience = { header = \"a\", value = \"secret:\" } }]",
-            "`value` cannot be \"secret:\"",
+            "`value` cannot be what is written here",
         ),
     ] {
         refused_with(&canary(steps), message);

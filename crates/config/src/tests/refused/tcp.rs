@@ -21,6 +21,9 @@ fn nothing_of_http_is_asked_of_tcp_connections() {
         "proxy = { response_timeout = \"1s\" }",
         "proxy = { idle_timeout = \"1s\" }",
         "proxy = { retry_budget = \"5%\" }",
+        "proxy = { stream_idle = \"2h\" }",
+        "proxy = { deadline = { total = \"2s\" } }",
+        "protocol = \"h2c\"",
     ] {
         let key = line.trim_start_matches("proxy = { ");
         let key = key.split(' ').next().unwrap();
@@ -31,6 +34,16 @@ fn nothing_of_http_is_asked_of_tcp_connections() {
         (
             "strategy = \"blue_green\"\npreview = { host = \"p.example.com\" }",
             "preview",
+        ),
+        (
+            "strategy = \"canary\"\n\
+             steps = [{ weight = \"5%\", for = \"1m\", shadow = { share = \"5%\" } }]",
+            "shadow",
+        ),
+        (
+            "strategy = \"canary\"\n\
+             steps = [{ compare = { share = \"5%\" } }]",
+            "compare",
         ),
         (
             "strategy = \"canary\"\n\
