@@ -9,6 +9,7 @@
 mod format;
 mod operation;
 mod place;
+mod planning;
 mod rule;
 mod statement;
 
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use migration::schema::Schema;
+use migration::{Migration, Open};
 use model::diagnostic::Report;
 use serde::Serialize;
 
@@ -37,6 +39,27 @@ pub struct Known<'a> {
     pub schema: Option<&'a Schema>,
     /// The columns that the running release uses, by table.
     pub used: Option<&'a BTreeMap<String, BTreeSet<String>>>,
+    /// What was done to the schema.
+    pub history: Option<History<'a>>,
+}
+
+/// What was done to a schema. Migrations that are in it are not looked at: it is too late.
+#[derive(Debug, Clone, Copy)]
+pub struct History<'a> {
+    /// The changes in progress, oldest first.
+    pub open: &'a [Open<'a>],
+    /// The version schema that the last contracted change left.
+    pub published: Option<&'a str>,
+    /// The names of all changes.
+    pub done: &'a BTreeSet<String>,
+    /// Everything up to this name was there before the history began.
+    pub baseline: Option<&'a str>,
+}
+
+impl History<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.done.contains(name) || self.baseline.is_some_and(|last| name <= last)
+    }
 }
 
 /// How much a finding matters.
@@ -96,20 +119,30 @@ pub struct Linted {
 #[must_use]
 pub fn lint(files: &[File<'_>], known: Known<'_>) -> Linted {
     let mut linted = Linted::default();
+    let read = |file: &File<'_>| match is_foreign(file) {
+        true => None,
+        false => Some(migration::read(file.name, file.text)),
+    };
+    let migrations: Vec<Option<Result<Migration, Report>>> = files.iter().map(read).collect();
     let mut tables = operation::Tables::of(known.schema);
-    for file in files {
-        let foreign = is_foreign(file);
-        if foreign {
-            let script = statement::Script::of_tool(file);
-            linted.findings.extend(script.findings(known));
-            continue;
-        }
-        match migration::read(file.name, file.text) {
-            Ok(migration) => {
-                let findings = operation::findings(file, &migration, (&mut tables, known));
+    let mut planning = planning::Planning::of(known);
+    for (file, migration) in files.iter().zip(&migrations) {
+        match migration {
+            None => {
+                let script = statement::Script::of_tool(file);
+                linted.findings.extend(script.findings(known));
+            }
+            Some(Ok(migration)) if known.history.is_some_and(|it| it.has(&migration.name)) => {}
+            Some(Ok(migration)) => {
+                let mut findings = operation::findings(file, migration, (&mut tables, known));
+                findings.extend(planning.findings(file, migration));
+                findings.sort_by(|a, b| (a.span.start, &a.rule).cmp(&(b.span.start, &b.rule)));
+                findings.dedup();
                 linted.findings.extend(findings);
             }
-            Err(report) => linted.unreadable.push((file.name.to_owned(), report)),
+            Some(Err(report)) => linted
+                .unreadable
+                .push((file.name.to_owned(), report.clone())),
         }
     }
     linted

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use migration::op::Operation;
-use migration::plan::NoteLevel;
 use migration::schema::Schema;
-use migration::{Database, Migration, Open, Text};
-use model::diagnostic::Diagnostic;
+use migration::{Migration, Text};
 
 use crate::place::Part;
 use crate::statement::{Phase, Script};
@@ -82,7 +80,7 @@ impl Tables {
     }
 }
 
-/// Everything that is dangerous about one of our files.
+/// What is dangerous about the operations of one of our files, by themselves.
 pub(crate) fn findings(
     file: &File<'_>,
     migration: &Migration,
@@ -93,11 +91,6 @@ pub(crate) fn findings(
         findings.extend(about(file, &operation.value, (tables, known)));
         tables.follow(&operation.value);
     }
-    if let Some(schema) = known.schema {
-        findings.extend(planned(file, migration, schema));
-    }
-    findings.sort_by(|a, b| (a.span.start, &a.rule).cmp(&(b.span.start, &b.rule)));
-    findings.dedup();
     findings
 }
 
@@ -129,7 +122,7 @@ fn about(
             let mut findings = Script::of(file, &it.up, phase).findings(known);
             if it.down.is_none() && !it.on_complete {
                 let message = "nothing says how this is taken back: an abort leaves it as it is";
-                let rule = ("no-way-back", Severity::Note);
+                let rule = ("no-way-back", Severity::Warning);
                 findings.push(at(&it.up).finding(rule, message, 0..it.up.len()));
             }
             findings
@@ -193,39 +186,5 @@ fn names_nothing(tables: &Tables, (table, column): (&Text, Option<&Text>), text:
         // Of an unknown table only the column that is altered is known.
         (None, Some(column)) => !column.eq_ignore_ascii_case(name),
         (None, None) => false,
-    }
-}
-
-/// What planning against the schema says.
-fn planned(file: &File<'_>, migration: &Migration, schema: &Schema) -> Vec<Finding> {
-    let open = [Open {
-        serial: u32::MAX,
-        migration,
-    }];
-    let database = Database {
-        schema,
-        published: None,
-        open: &open,
-    };
-    let whole = Part::new(file, 0..file.text.len(), file.text);
-    match migration::plan(&database) {
-        Ok(plan) => {
-            let notes = plan.notes.into_iter().map(|note| {
-                let severity = match note.level {
-                    NoteLevel::Info => Severity::Note,
-                    NoteLevel::Warning | NoteLevel::Ask => Severity::Warning,
-                };
-                whole.finding(("plan", severity), note.text, 0..0)
-            });
-            notes.collect()
-        }
-        Err(report) => {
-            let finding = |it: Diagnostic| {
-                let mut finding = whole.finding(("plan", Severity::Error), it.message, it.span);
-                finding.help = it.hint.or(it.expected);
-                finding
-            };
-            report.diagnostics.into_iter().map(finding).collect()
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 mod lint;
+mod live;
 mod show;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &Migrate, output: Output) -> Result<Exit, Trouble> {
     let runtime = runtime.map_err(|error| Trouble::new(Exit::Failed, "no runtime").cause(error))?;
     runtime.block_on(async {
         match args {
-            Migrate::Lint(args) => lint::run(args, output),
+            Migrate::Lint(args) => lint::run(args, output).await,
             Migrate::Plan(args) => plan(args, output).await,
             Migrate::Expand(args) => expand(args, output).await,
             Migrate::Contract(args) => contract(args, output).await,

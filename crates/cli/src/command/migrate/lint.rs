@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ::lint::{File, Known, Severity};
 
+use super::live::Live;
 use crate::args::{LintFormat, MigrateLint};
 use crate::exit::{Exit, Trouble};
 use crate::output::Output;
@@ -11,8 +12,8 @@ use crate::output::Output;
 /// The endings of files that may be migrations.
 const ENDINGS: [&str; 4] = ["yaml", "yml", "json", "sql"];
 
-/// Says what is dangerous about files; needs neither a server nor a database.
-pub(super) fn run(args: &MigrateLint, output: Output) -> Result<Exit, Trouble> {
+/// Says what is dangerous about files; needs no server, and a database only to know more.
+pub(super) async fn run(args: &MigrateLint, output: Output) -> Result<Exit, Trouble> {
     let mut texts = Vec::new();
     for path in &args.files {
         for path in migrations(path)? {
@@ -22,7 +23,13 @@ pub(super) fn run(args: &MigrateLint, output: Output) -> Result<Exit, Trouble> {
     }
     let files = texts.iter().map(|(name, text)| File { name, text });
     let files: Vec<File<'_>> = files.collect();
-    let linted = ::lint::lint(&files, Known::default());
+    let linted = match args.database() {
+        Some(database) => {
+            let live = Live::read(&database).await?;
+            live.with(|known| ::lint::lint(&files, known))
+        }
+        None => ::lint::lint(&files, Known::default()),
+    };
     let format = if output.is_json() {
         LintFormat::Json
     } else {
