@@ -83,10 +83,7 @@ fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
     let views = service.fleet.views();
     let (stable, candidate) = service.sides();
     let (share, reachable) = split(service);
-    let side = |release: ReleaseId| Candidate {
-        release,
-        endpoints: endpoints(service, &views, release),
-    };
+    let side = |release: ReleaseId| side(service, &views, release);
     let candidate = candidate.filter(|_| reachable).map(side);
     let (stable, candidate, share) = match (stable, candidate) {
         (Some(stable), Some(candidate)) => (side(stable), Some(candidate), share),
@@ -134,10 +131,7 @@ fn shadow(service: &Service, views: &[InstanceView]) -> Option<ShadowTable> {
     let release = running.plan.to;
     Some(ShadowTable {
         key: shadow.key,
-        target: Candidate {
-            release,
-            endpoints: endpoints(service, views, release),
-        },
+        target: side(service, views, release),
         policy: shadow.policy.clone(),
     })
 }
@@ -148,6 +142,17 @@ fn nobody(service: &Service) -> Candidate {
     Candidate {
         release: newest.copied().unwrap_or(ReleaseId(0)),
         endpoints: Vec::new(),
+        tls: None,
+    }
+}
+
+/// A release with the endpoints that may get requests.
+fn side(service: &Service, views: &[InstanceView], release: ReleaseId) -> Candidate {
+    let spec = service.releases.get(&release).map(|known| &known.spec);
+    Candidate {
+        release,
+        endpoints: endpoints(service, views, release),
+        tls: spec.and_then(|spec| spec.program_tls.clone()),
     }
 }
 

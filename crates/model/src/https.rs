@@ -23,6 +23,18 @@ pub struct CertificateFiles {
     pub key: String,
 }
 
+/// What a program that speaks TLS must prove, and what it is shown in return.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProgramTls {
+    /// The authorities that may have issued its certificate, in PEM form; an absolute path.
+    pub ca: String,
+    /// The name that its certificate must be for: a host's or an address.
+    pub name: String,
+    /// What it is shown if it asks who connects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateFiles>,
+}
+
 /// What HTTPS means for one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpsPolicy {

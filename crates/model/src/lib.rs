@@ -28,7 +28,7 @@ pub use command::{Command, Deploy, DeployService, PAUSE_MAX, Refusal};
 pub use database::{
     Database, DatabaseName, DatabasePolicy, ReleaseDatabase, SchemaVersion, SearchPath,
 };
-pub use https::{CertificateFiles, Https, HttpsPolicy};
+pub use https::{CertificateFiles, Https, HttpsPolicy, ProgramTls};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
 pub use limits::{Deadline, EndpointLimits, Queue};
 pub use maintenance::{Maintenance, MaintenanceError, Page, Pass};
@@ -107,6 +107,9 @@ pub struct ReleaseTemplate {
     /// What it speaks there.
     #[serde(default, skip_serializing_if = "Protocol::is_default")]
     pub protocol: Protocol,
+    /// What it must prove there, if that is over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_tls: Option<ProgramTls>,
     /// Plain environment variables.
     pub env: std::collections::BTreeMap<String, String>,
     /// Names of the secrets that the program gets.
@@ -147,6 +150,7 @@ impl ReleaseTemplate {
             run: self.run.clone(),
             port: self.port,
             protocol: self.protocol,
+            program_tls: self.program_tls.clone(),
             env: self.env.clone(),
             secrets: secrets.collect(),
             health: self.health.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ReleaseDatabase, ReleaseId};
+use crate::{ProgramTls, ReleaseDatabase, ReleaseId};
 
 /// A SHA-256 digest, printed as 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +90,10 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 in the clear, from the first byte.
     H2c,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 over TLS.
+    H2,
 }
 
 impl Protocol {
@@ -97,6 +101,24 @@ impl Protocol {
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// True if one connection carries many requests.
+    #[must_use]
+    pub fn is_http2(self) -> bool {
+        match self {
+            Self::H2c | Self::H2 => true,
+            Self::Http1 | Self::Https => false,
+        }
+    }
+
+    /// True if it is spoken over TLS.
+    #[must_use]
+    pub fn is_secured(self) -> bool {
+        match self {
+            Self::Https | Self::H2 => true,
+            Self::Http1 | Self::H2c => false,
+        }
     }
 }
 
@@ -180,6 +202,9 @@ pub struct ReleaseSpec {
     /// What it speaks there.
     #[serde(default, skip_serializing_if = "Protocol::is_default")]
     pub protocol: Protocol,
+    /// What it must prove there, if that is over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_tls: Option<ProgramTls>,
     /// Plain environment variables.
     pub env: BTreeMap<String, String>,
     /// Secrets and their versions, by name.

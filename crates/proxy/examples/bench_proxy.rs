@@ -72,6 +72,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         stable: Candidate {
             release: ReleaseId(1),
             endpoints: vec![endpoint],
+            tls: None,
         },
         candidate: None,
         share: Share::NONE,

@@ -21,6 +21,7 @@ impl Failure {
     fn rejected(self) -> Rejected {
         match self {
             Self::Connect => Rejected::Connect,
+            Self::NotSecured => Rejected::NotSecured,
             Self::NoResponse => Rejected::NoResponse,
             Self::BadResponse => Rejected::BadResponse,
             Self::Timeout => Rejected::Timeout,
@@ -31,7 +32,7 @@ impl Failure {
 
     fn outcome(self) -> Outcome {
         match self {
-            Self::Connect => Outcome::ConnectFailed,
+            Self::Connect | Self::NotSecured => Outcome::ConnectFailed,
             Self::NoResponse => Outcome::NoResponse,
             Self::BadResponse => Outcome::BadResponse,
             Self::Timeout | Self::Late(_) => Outcome::Timeout,
@@ -41,7 +42,7 @@ impl Failure {
     /// The outcome of an attempt after which another one follows.
     fn outcome_repeated(self) -> Outcome {
         match self {
-            Self::Connect => Outcome::ConnectRepeated,
+            Self::Connect | Self::NotSecured => Outcome::ConnectRepeated,
             Self::NoResponse | Self::Late(Late::Attempt) => Outcome::NoResponseRepeated,
             Self::BadResponse | Self::Timeout | Self::Late(Late::Total) => self.outcome(),
         }
@@ -318,7 +319,7 @@ fn whole<S: Stream>(
         .latency(place.cell, now.saturating_sub(visit.arrived_micros));
     visit.measure(thread, place.cell, now);
     claim.end(Outcome::of_status(status(&upstream, exchange)));
-    if let (Upstream::Plain(link), true) = (upstream, side.may_reuse(exchange.down.input.len())) {
+    if let (Upstream::Whole(link), true) = (upstream, side.may_reuse(exchange.down.input.len())) {
         thread.keep_upstream(place, link, now);
     }
 }

@@ -59,8 +59,8 @@ pub(crate) enum Connection {
 /// Descriptors that a request at an endpoint takes for itself alone.
 fn files(place: Place) -> u32 {
     match place.protocol {
-        Protocol::Http1 => 1,
-        Protocol::H2c => 0,
+        Protocol::Http1 | Protocol::Https => 1,
+        Protocol::H2c | Protocol::H2 => 0,
     }
 }
 

@@ -1,20 +1,30 @@
-//! Keeps the certificates that are served: read when a table names them, and again when their
-//! files change. One that cannot be read any more is served as it was.
+//! Keeps what connections are secured with: read when a table names it, and again when its files
+//! change. What cannot be read any more is used as it was.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::CertificateFiles;
+use model::{CertificateFiles, ProgramTls};
 use rustls::ServerConfig;
-use tls::{Certificate, Certificates, Stamp, Tickets};
+use tls::{Certificate, Certificates, Stamp, Tickets, Trust, Trusts};
+use traffic::{Cell, ServiceTable, Table};
 
 use crate::secure::PROTOCOLS;
 
 /// How often the files are looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
-/// The certificates of the table in force.
+/// What connections are secured with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tls {
+    /// Those of clients; `None`: none.
+    pub(crate) listeners: Option<Arc<ServerConfig>>,
+    /// Those to the endpoints that speak over TLS.
+    pub(crate) programs: Arc<BTreeMap<Cell, Arc<Trust>>>,
+}
+
+/// The files of the table in force.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     tickets: Arc<Tickets>,
@@ -26,7 +36,10 @@ struct Kept {
     /// In the table's order.
     files: Vec<CertificateFiles>,
     loaded: BTreeMap<CertificateFiles, Loaded>,
-    config: Option<Arc<ServerConfig>>,
+    /// What each endpoint that speaks over TLS must prove.
+    wanted: Vec<(Cell, ProgramTls)>,
+    trusts: Trusts,
+    tls: Tls,
 }
 
 #[derive(Debug)]
@@ -44,35 +57,74 @@ impl Keeper {
         }
     }
 
-    /// Follows a table. Returns what connections are secured with from now on; `None`: no TLS.
-    pub(crate) fn follow(&self, files: &[CertificateFiles]) -> Option<Arc<ServerConfig>> {
+    /// Follows a table. Returns what connections are secured with from now on.
+    pub(crate) fn follow(&self, table: &Table) -> Tls {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let differs = kept.files != files;
+        let files = &table.certificates;
+        let differs = kept.files != *files;
         if differs {
-            kept.files = files.to_vec();
+            kept.files.clone_from(files);
             kept.loaded.retain(|own, _| files.contains(own));
         }
         if kept.load_changed() || differs {
-            kept.config = kept.config(&self.tickets);
+            kept.tls.listeners = kept.config(&self.tickets);
         }
-        kept.config.clone()
+        kept.wanted = wanted(table);
+        kept.trust_changed();
+        kept.tls.clone()
     }
 
     /// Looks whether files have changed. `Some`: connections are secured with this instead.
-    pub(crate) fn look(&self) -> Option<Arc<ServerConfig>> {
+    pub(crate) fn look(&self) -> Option<Tls> {
         if let Err(error) = self.tickets.renew() {
             tracing::warn!(%error, "the keys of session tickets cannot be renewed");
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if !kept.load_changed() {
+        let is_trust_changed = kept.trust_changed();
+        if kept.load_changed() {
+            kept.tls.listeners = kept.config(&self.tickets);
+        } else if !is_trust_changed {
             return None;
         }
-        kept.config = kept.config(&self.tickets);
-        kept.config.clone()
+        Some(kept.tls.clone())
     }
 }
 
+fn wanted(table: &Table) -> Vec<(Cell, ProgramTls)> {
+    let sides = table.services.iter().flat_map(ServiceTable::sides);
+    let secured = sides.filter_map(|side| Some((side, side.tls.as_ref()?)));
+    let wanted = secured.flat_map(|(side, tls)| {
+        let cells = side.endpoints.iter().map(|endpoint| endpoint.cell);
+        cells.map(|cell| (cell, tls.clone()))
+    });
+    wanted.collect()
+}
+
 impl Kept {
+    /// Reads what programs must prove, as far as that has changed. True if it has.
+    fn trust_changed(&mut self) -> bool {
+        let mut programs = BTreeMap::new();
+        for (cell, wanted) in &self.wanted {
+            match self.trusts.read(wanted) {
+                Ok(trust) => drop(programs.insert(*cell, trust)),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "what a program must prove cannot be read");
+                }
+            }
+        }
+        let before = &self.tls.programs;
+        let is_kept = |(cell, trust): (&Cell, &Arc<Trust>)| {
+            let now = programs.get(cell);
+            now.is_some_and(|now| Arc::ptr_eq(now, trust))
+        };
+        let changed = before.len() != programs.len() || !before.iter().all(is_kept);
+        if changed {
+            self.tls.programs = Arc::new(programs);
+        }
+        changed
+    }
+
     /// Reads what has changed since it was read last. True if there was anything.
     fn load_changed(&mut self) -> bool {
         let mut changed = false;
@@ -117,7 +169,7 @@ impl Kept {
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "connections cannot be secured");
-                self.config.clone()
+                self.tls.listeners.clone()
             }
         }
     }

@@ -46,6 +46,7 @@ mod upstream;
 mod visit;
 mod watch;
 mod websocket;
+mod wire;
 
 pub use access::AccessPlace;
 pub use start::{Loopback, Proxy, Settings, StartError, ThreadSetup};

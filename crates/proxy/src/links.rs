@@ -48,10 +48,10 @@ impl Drop for Seat {
     }
 }
 
-/// A connection to an endpoint.
+/// A connection to an endpoint: a bare socket, or what was made of it.
 #[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Link<W = TcpStream> {
+    pub(crate) stream: W,
     /// Given back after the connection is closed.
     pub(crate) seat: Option<Seat>,
 }

@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::sync::Notify;
 use traffic::{Cell, ListenerKind};
 
+use crate::keeper::Tls;
 use crate::routing::Routing;
 
 /// A change of what is listened on.
@@ -42,8 +42,8 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     pub(crate) routing: Option<Arc<Routing>>,
-    /// What connections are secured with from now on; the inner `None`: nothing.
-    pub(crate) tls: Option<Option<Arc<ServerConfig>>>,
+    /// What connections are secured with from now on.
+    pub(crate) tls: Option<Tls>,
     pub(crate) listening: Vec<Listening>,
     pub(crate) cut: BTreeSet<Cell>,
     /// How long it is until an endpoint is cut.

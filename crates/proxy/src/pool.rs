@@ -4,17 +4,21 @@ use std::cell::{Cell as Local, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http1::Method;
 use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, Socket, Type};
+use tls::Trust;
 use tokio::net::TcpStream;
 use traffic::{Cell, Endpoint};
 
 use crate::clock::micros;
 use crate::links::Link;
+use crate::stream::Stream as _;
+use crate::wire::{Wire, is_same};
 
 /// Idle connections to one endpoint that a thread keeps.
 const IDLE_MAX: usize = 256;
@@ -41,7 +45,7 @@ impl Place {
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: Link<Wire>,
     address: SocketAddr,
     since_micros: u64,
 }
@@ -64,10 +68,10 @@ impl Pool {
     }
 
     /// Keeps what `is_kept` says, of every endpoint.
-    fn keep(&self, mut is_kept: impl FnMut(Cell, &Idle) -> bool) {
+    fn keep(&self, mut is_kept: impl FnMut(Cell, &mut Idle) -> bool) {
         let mut len = 0;
         self.cells.borrow_mut().retain(|&cell, idle| {
-            idle.retain(|one| is_kept(cell, one));
+            idle.retain_mut(|one| is_kept(cell, one));
             len += idle.len();
             !idle.is_empty()
         });
@@ -86,10 +90,15 @@ impl Pool {
     }
 
     /// Takes a connection that may carry a request with `method`.
-    pub(crate) fn take(&self, place: Place, method: Method, now_micros: u64) -> Option<Link> {
+    pub(crate) fn take(
+        &self,
+        (place, trust): (Place, Option<&Arc<Trust>>),
+        method: Method,
+        now_micros: u64,
+    ) -> Option<Link<Wire>> {
         let mut cells = self.cells.borrow_mut();
         let idle = cells.get_mut(&place.cell)?;
-        while let Some(one) = idle.pop() {
+        while let Some(mut one) = idle.pop() {
             self.change(-1);
             let since = Duration::from_micros(now_micros.saturating_sub(one.since_micros));
             if !http1::may_use_idle(method, since) {
@@ -98,8 +107,10 @@ impl Pool {
                 self.change(1);
                 return None;
             }
-            let stream = &one.link.stream;
-            let quiet = is_quiet(stream) && (method.is_idempotent() || is_surely_open(stream));
+            let stream = &mut one.link.stream;
+            let quiet = is_quiet(stream)
+                && (method.is_idempotent() || is_surely_open(stream.socket()))
+                && is_same(stream.trust(), trust);
             if one.address == place.address && quiet {
                 return Some(one.link);
             }
@@ -122,7 +133,7 @@ impl Pool {
     }
 
     /// Keeps a connection for later.
-    pub(crate) fn put(&self, place: Place, link: Link, now_micros: u64) {
+    pub(crate) fn put(&self, place: Place, link: Link<Wire>, now_micros: u64) {
         let mut cells = self.cells.borrow_mut();
         let idle = cells.entry(place.cell).or_default();
         if idle.len() < IDLE_MAX {
@@ -143,12 +154,12 @@ impl Pool {
     /// Closes what the endpoints have closed, and what nobody has used for long.
     pub(crate) fn sweep(&self, now_micros: u64) {
         let oldest = now_micros.saturating_sub(micros(IDLE_TIME));
-        self.keep(|_, one| one.since_micros >= oldest && is_quiet(&one.link.stream));
+        self.keep(|_, one| one.since_micros >= oldest && is_quiet(&mut one.link.stream));
     }
 }
 
 /// True unless the runtime knows that the connection was closed or that bytes have come.
-fn is_quiet(stream: &TcpStream) -> bool {
+fn is_quiet(stream: &mut Wire) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     stream.poll_read_ready(&mut context).is_pending()
 }

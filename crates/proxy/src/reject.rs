@@ -207,7 +207,7 @@ pub(crate) fn termination(rejected: Rejected) -> Termination {
         Rejected::NoEndpoint | Rejected::Paused | Rejected::QueueFull | Rejected::QueueTimeout => {
             Termination(By::Proxy, Stage::Queue)
         }
-        Rejected::Connect => Termination(By::Upstream, Stage::Connect),
+        Rejected::Connect | Rejected::NotSecured => Termination(By::Upstream, Stage::Connect),
         Rejected::NoResponse
         | Rejected::BadResponse
         | Rejected::Timeout
@@ -230,6 +230,7 @@ fn wish_after(rejected: Rejected, wish: Persist) -> Persist {
         | Rejected::NoEndpoint
         | Rejected::Overload
         | Rejected::Connect
+        | Rejected::NotSecured
         | Rejected::NoResponse
         | Rejected::BadResponse
         | Rejected::Timeout

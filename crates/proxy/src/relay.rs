@@ -25,6 +25,7 @@ use crate::visit::Visit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     Connect,
+    NotSecured,
     NoResponse,
     BadResponse,
     Timeout,

@@ -150,7 +150,8 @@ impl Proxy {
         let found = (shadow, findings.clone());
         let handle = shadow::spawn(found, received, Arc::clone(&orders))?;
         let shadow = Running { orders, handle };
-        let orders = threads.iter().map(|running: &Running| &running.orders);
+        let all = threads.iter().chain(std::iter::once(&shadow));
+        let orders = all.map(|running: &Running| &running.orders);
         let looking = look(Arc::clone(&keeper), orders.map(Arc::clone).collect())?;
         Ok(Self {
             threads,
@@ -172,7 +173,7 @@ impl Proxy {
     /// the ledger; one with a smaller revision than the present one is ignored.
     pub fn publish(&self, table: &Arc<Table>) {
         let routing = Arc::new(Routing::new(table));
-        let tls = self.keeper.follow(&table.certificates);
+        let tls = self.keeper.follow(table);
         self.order(|orders| {
             orders.tls = Some(tls.clone());
             orders.routing = Some(Arc::clone(&routing));
@@ -268,12 +269,12 @@ fn look(keeper: Arc<Keeper>, threads: Vec<Arc<OrderBox>>) -> std::io::Result<Sen
     let thread = std::thread::Builder::new().name("certificates".to_owned());
     thread.spawn(move || {
         while gone.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-            let Some(config) = keeper.look() else {
+            let Some(tls) = keeper.look() else {
                 continue;
             };
-            tracing::info!("certificates have changed and are served from now on");
+            tracing::info!("certificates have changed and are used from now on");
             for orders in &threads {
-                orders.change(|orders| orders.tls = Some(Some(Arc::clone(&config))));
+                orders.change(|orders| orders.tls = Some(tls.clone()));
             }
         }
     })?;

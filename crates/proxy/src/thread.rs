@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use http1::Persist;
 use ledger::Writer;
 use rustls::ServerConfig;
+use tls::Trust;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
 use traffic::ListenerKind;
@@ -25,6 +26,7 @@ use crate::clock::now_micros;
 use crate::crowds::Crowds;
 use crate::exchange::Exchange;
 use crate::http2::Trunks;
+use crate::keeper::Tls;
 use crate::links::{Link, Links};
 use crate::memory::Crowd;
 use crate::orders::{Ending, Listening, OrderBox, Orders};
@@ -36,6 +38,7 @@ use crate::shadow::Shadows;
 use crate::start::{Settings, ThreadSetup};
 use crate::tcp::Pipes;
 use crate::watch::{State, TICK, Watches};
+use crate::wire::Wire;
 
 const FREE_EXCHANGES_MAX: usize = 256;
 /// Every how many ticks idle connections and memory are looked through.
@@ -85,7 +88,7 @@ pub(crate) struct Thread {
     )]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     routing: RefCell<Arc<Routing>>,
-    tls: RefCell<Option<Arc<ServerConfig>>>,
+    tls: RefCell<Tls>,
     pub(crate) standings: RefCell<Standings>,
     /// By the cells of their services.
     pub(crate) budgets: RefCell<BTreeMap<Cell, RetryBudget>>,
@@ -135,7 +138,12 @@ impl Thread {
 
     /// What connections are secured with at the moment.
     pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.borrow().clone()
+        self.tls.borrow().listeners.clone()
+    }
+
+    /// What an endpoint that speaks over TLS must prove; `None`: nothing can be proven.
+    pub(crate) fn trust(&self, cell: Cell) -> Option<Arc<Trust>> {
+        self.tls.borrow().programs.get(&cell).cloned()
     }
 
     /// How many tables were applied so far.
@@ -189,7 +197,7 @@ impl Thread {
 
     /// Keeps an upstream connection for later, if its endpoint may still get requests.
     /// One that others wait for is closed.
-    pub(crate) fn keep_upstream(&self, place: Place, link: Link, now: u64) {
+    pub(crate) fn keep_upstream(&self, place: Place, link: Link<Wire>, now: u64) {
         let is_awaited = |service| self.queues.is_awaited_elsewhere(service);
         if link
             .seat
@@ -341,8 +349,8 @@ fn obey(thread: &Thread, listeners: &mut Listeners, orders: Orders) {
             Listening::Remove(address) => listeners.remove(address),
         }
     }
-    if let Some(config) = orders.tls {
-        *thread.tls.borrow_mut() = config;
+    if let Some(tls) = orders.tls {
+        *thread.tls.borrow_mut() = tls;
         thread.watches.wake(|state| state == State::Waiting);
     }
     if let Some(routing) = orders.routing {

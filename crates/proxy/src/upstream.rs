@@ -2,10 +2,12 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use model::Protocol;
+use tls::Trust;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use traffic::Progress;
@@ -23,14 +25,16 @@ use crate::relay::{End, Failure};
 use crate::stream::Stream;
 use crate::visit::Visit;
 use crate::watch::TICK;
+use crate::wire::{NotSecured, Wire, secure};
 
 const FAILED: End = End::Unanswered(Failure::Connect, Progress::NothingSent);
+const NOT_SECURED: End = End::Unanswered(Failure::NotSecured, Progress::NothingSent);
 
 /// A connection to an endpoint, as far as one request uses it.
 #[derive(Debug)]
 pub(crate) enum Upstream {
     /// All of it.
-    Plain(Link),
+    Whole(Link<Wire>),
     /// One stream of it.
     Call(Box<Call>),
 }
@@ -44,7 +48,7 @@ impl Upstream {
     /// How many of gRPC's messages have come; `None` within one, or if this is not gRPC.
     pub(crate) fn messages(&self) -> Option<u64> {
         match self {
-            Self::Plain(_) => None,
+            Self::Whole(_) => None,
             Self::Call(call) => call.messages(),
         }
     }
@@ -53,7 +57,7 @@ impl Upstream {
     /// was sent.
     pub(crate) fn is_unread(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Whole(_) => false,
             Self::Call(call) => call.is_unread(),
         }
     }
@@ -77,14 +81,17 @@ pub(crate) async fn upstream<S: Stream>(
 ) -> Result<Upstream, NoUpstream> {
     let upstream = match claim.place.protocol {
         Protocol::Http1 => {
-            if let Some(link) = idle(client, visit, claim.place) {
+            if let Some(link) = idle(client, visit, (claim.place, None)) {
                 claim.connection = Connection::Reused;
-                return Ok(Upstream::Plain(link));
+                return Ok(Upstream::Whole(link));
             }
-            Upstream::Plain(linked(client, exchange, visit, claim).await?)
+            let Link { stream, seat } = linked(client, exchange, visit, claim).await?;
+            let stream = Wire::Plain(stream);
+            Upstream::Whole(Link { stream, seat })
         }
-        // Apart, so that others need not have its size.
-        Protocol::H2c => Box::pin(called(client, exchange, visit, claim))
+        // Apart, so that others need not have the size of these.
+        Protocol::Https => Box::pin(secured(client, exchange, visit, claim)).await?,
+        Protocol::H2c | Protocol::H2 => Box::pin(called(client, exchange, visit, claim))
             .await
             .map_err(NoUpstream::Failed)?,
     };
@@ -95,11 +102,53 @@ pub(crate) async fn upstream<S: Stream>(
 }
 
 /// An idle connection that may carry the request. The time is rounded up to the next tick.
-fn idle<S: Stream>(client: &Client<S>, visit: &Visit, place: Place) -> Option<Link> {
+fn idle<S: Stream>(
+    client: &Client<S>,
+    visit: &Visit,
+    to: (Place, Option<&Arc<Trust>>),
+) -> Option<Link<Wire>> {
     let thread = &client.thread;
     let now = thread.watches.coarse_micros() + micros(TICK);
     let may = visit.may_use_idle();
-    may.then(|| thread.pool.take(place, visit.method, now))?
+    may.then(|| thread.pool.take(to, visit.method, now))?
+}
+
+/// A connection to an endpoint that speaks HTTP/1.1 over TLS.
+async fn secured<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &Visit,
+    claim: &mut Claim,
+) -> Result<Upstream, NoUpstream> {
+    // Of the table that the endpoint was claimed under: a later one may not have it any more.
+    let place = claim.place;
+    let trust = client.thread.trust(place.cell);
+    let trust = trust.ok_or(NoUpstream::Failed(NOT_SECURED))?;
+    if let Some(link) = idle(client, visit, (place, Some(&trust))) {
+        claim.connection = Connection::Reused;
+        return Ok(Upstream::Whole(link));
+    }
+    let Link { stream, seat } = linked(client, exchange, visit, claim).await?;
+    // The time to connect goes on: the handshake is part of it.
+    let mut wait = Waiting::on(client, exchange, visit);
+    wait.late = NOT_SECURED;
+    let mut securing = pin!(secure(stream, (trust, place.protocol)));
+    let secured = poll_fn(|context| match securing.as_mut().poll(context) {
+        Poll::Ready(Ok(wire)) => Poll::Ready(Ok(wire)),
+        Poll::Ready(Err(error)) => {
+            note_not_secured(place, &error);
+            Poll::Ready(Err(NOT_SECURED))
+        }
+        Poll::Pending => wait.poll(context).map(Err),
+    });
+    let stream = secured.await.map_err(NoUpstream::Failed)?;
+    Ok(Upstream::Whole(Link { stream, seat }))
+}
+
+/// Says why a program could not be believed; its probes say so to the user.
+pub(crate) fn note_not_secured(place: Place, error: &NotSecured) {
+    let error: &dyn std::error::Error = error;
+    tracing::debug!(address = %place.address, error, "a connection to an endpoint is not secured");
 }
 
 /// A new connection to the endpoint, if it may have another one.
@@ -134,7 +183,7 @@ async fn connected<S: Stream>(
     let mut wait = Waiting::begin(client, exchange, visit);
     poll_fn(|context| match poll_connected(context, &stream) {
         Poll::Ready(connected) => Poll::Ready(connected.map_err(|_| FAILED)),
-        Poll::Pending => wait.poll(context),
+        Poll::Pending => wait.poll(context).map(Err),
     })
     .await?;
     Ok(stream)
@@ -150,6 +199,10 @@ async fn called<S: Stream>(
     let thread = std::rc::Rc::clone(&client.thread);
     let wanted = Wanted {
         place: claim.place,
+        trust: match claim.place.protocol.is_secured() {
+            true => Some(thread.trust(claim.place.cell).ok_or(NOT_SECURED)?),
+            false => None,
+        },
         method: visit.method,
         since_micros: match visit.may_use_idle() {
             true => 0,
@@ -169,7 +222,8 @@ async fn called<S: Stream>(
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(NoStream::Full)) => berth = take(),
                 Poll::Ready(Err(NoStream::Failed)) => return Poll::Ready(Err(FAILED)),
-                Poll::Pending => return wait.poll(context),
+                Poll::Ready(Err(NoStream::NotSecured)) => return Poll::Ready(Err(NOT_SECURED)),
+                Poll::Pending => return wait.poll(context).map(Err),
             }
         }
     })
@@ -187,6 +241,8 @@ struct Waiting<'a, S: Stream> {
     exchange: &'a mut Exchange,
     visit: &'a Visit,
     asking: Asking,
+    /// What it is when its time is over.
+    late: End,
 }
 
 impl<'a, S: Stream> Waiting<'a, S> {
@@ -194,24 +250,30 @@ impl<'a, S: Stream> Waiting<'a, S> {
         client
             .watch
             .set_deadline_before(visit.limits.connect_timeout, visit.until());
+        Self::on(client, exchange, visit)
+    }
+
+    /// The rest of a wait that has begun.
+    fn on(client: &'a mut Client<S>, exchange: &'a mut Exchange, visit: &'a Visit) -> Self {
         Self {
             client,
             exchange,
             visit,
             asking: Asking::before_response::<S>(visit.client_side.version()),
+            late: FAILED,
         }
     }
 
     /// Ready once there is no more to wait for.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         let up = &mut self.exchange.up;
         if self.client.poll_gone(context, up, self.asking).is_ready() {
-            Poll::Ready(Err(End::ClientGone))
+            Poll::Ready(End::ClientGone)
         } else if self.client.watch.is_cut() {
-            Poll::Ready(Err(End::Cut))
+            Poll::Ready(End::Cut)
         } else if self.client.watch.is_overdue() {
             let now = self.client.thread.watches.coarse_micros();
-            Poll::Ready(Err(self.visit.late(now).map_or(FAILED, overdue)))
+            Poll::Ready(self.visit.late(now).map_or(self.late, overdue))
         } else {
             Poll::Pending
         }
@@ -225,7 +287,7 @@ impl AsyncRead for Upstream {
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(link) => Pin::new(&mut link.stream).poll_read(context, room),
+            Self::Whole(link) => Pin::new(&mut link.stream).poll_read(context, room),
             Self::Call(call) => Pin::new(&mut **call).poll_read(context, room),
         }
     }
@@ -238,7 +300,7 @@ impl AsyncWrite for Upstream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(link) => Pin::new(&mut link.stream).poll_write(context, bytes),
+            Self::Whole(link) => Pin::new(&mut link.stream).poll_write(context, bytes),
             Self::Call(call) => Pin::new(&mut **call).poll_write(context, bytes),
         }
     }
@@ -249,21 +311,21 @@ impl AsyncWrite for Upstream {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(link) => Pin::new(&mut link.stream).poll_write_vectored(context, parts),
+            Self::Whole(link) => Pin::new(&mut link.stream).poll_write_vectored(context, parts),
             Self::Call(call) => Pin::new(&mut **call).poll_write_vectored(context, parts),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(link) => Pin::new(&mut link.stream).poll_flush(context),
+            Self::Whole(link) => Pin::new(&mut link.stream).poll_flush(context),
             Self::Call(call) => Pin::new(&mut **call).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(link) => Pin::new(&mut link.stream).poll_shutdown(context),
+            Self::Whole(link) => Pin::new(&mut link.stream).poll_shutdown(context),
             Self::Call(call) => Pin::new(&mut **call).poll_shutdown(context),
         }
     }
@@ -272,21 +334,21 @@ impl AsyncWrite for Upstream {
 impl Stream for Upstream {
     fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(link) => Stream::poll_read_ready(&mut link.stream, context),
+            Self::Whole(link) => link.stream.poll_read_ready(context),
             Self::Call(call) => call.poll_read_ready(context),
         }
     }
 
     fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Plain(link) => link.stream.poll_goodbye(context),
+            Self::Whole(link) => link.stream.poll_goodbye(context),
             Self::Call(call) => call.poll_goodbye(context),
         }
     }
 
     fn abort(&mut self) {
         match self {
-            Self::Plain(link) => link.stream.abort(),
+            Self::Whole(link) => link.stream.abort(),
             Self::Call(call) => call.abort(),
         }
     }

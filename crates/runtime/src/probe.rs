@@ -4,13 +4,18 @@ mod exec;
 mod grpc;
 mod http;
 mod http2;
+mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{Probe, Protocol};
 use supervisor::Key;
+use tls::Trust;
 use tokio::net::TcpStream;
+
+use wire::Asked;
 
 use crate::driver::{Driver, PortOwner, StartSpec};
 
@@ -28,6 +33,8 @@ pub struct ProbeTarget<'a> {
     pub port: Option<u16>,
     /// What it speaks there.
     pub protocol: Protocol,
+    /// What it must prove there, if that is over TLS.
+    pub trust: Option<&'a Arc<Trust>>,
     /// How it was started; an exec probe runs in the same place.
     pub spec: &'a StartSpec,
 }
@@ -89,6 +96,11 @@ pub async fn run(
     let address = target
         .port
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let asked = |address| Asked {
+        address,
+        protocol: target.protocol,
+        trust: target.trust,
+    };
     let found = match (probe, address) {
         (Probe::Http { path, status, body }, Some(address)) => {
             let wanted = http::Wanted {
@@ -96,11 +108,11 @@ pub async fn run(
                 status: *status,
                 body: body.as_deref(),
             };
-            let asked = http::ask(address, target.protocol, wanted);
+            let asked = http::ask(asked(address), wanted);
             explained(bounded(timeout, asked).await, driver, (target.key, address)).await
         }
         (Probe::Grpc { service }, Some(address)) => {
-            let asked = grpc::ask(address, service);
+            let asked = grpc::ask(asked(address), service);
             explained(bounded(timeout, asked).await, driver, (target.key, address)).await
         }
         (Probe::Tcp, Some(address)) => {

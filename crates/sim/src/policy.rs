@@ -279,6 +279,7 @@ pub(crate) fn release(setup: &ServiceSetup, id: ReleaseId, flavour: u64) -> Rele
             run: command(),
             port: setup.port,
             protocol: model::Protocol::Http1,
+            program_tls: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             health: setup.health.clone(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::CertificateFiles;
+use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -56,8 +57,8 @@ pub enum LoadError {
         /// `certificate` or `private key`.
         what: &'static str,
     },
-    /// The two do not belong together, or are of a kind that cannot be served.
-    #[error("{} and its key cannot be used: {reason}", path.display())]
+    /// It is of a kind that cannot be used, or does not belong to its key.
+    #[error("{} cannot be used: {reason}", path.display())]
     Unusable {
         /// The certificate's file.
         path: PathBuf,
@@ -66,18 +67,24 @@ pub enum LoadError {
     },
 }
 
-/// What tells whether a certificate's files have changed.
+/// What tells whether files have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp([Option<(u64, i64, i64, u64)>; 2]);
+pub struct Stamp(Vec<Option<(u64, i64, i64, u64)>>);
 
 impl Stamp {
-    /// The files as they are now.
+    /// A certificate's files as they are now.
     #[must_use]
     pub fn of(files: &CertificateFiles) -> Self {
-        Self([&files.cert, &files.key].map(|path| {
+        Self::of_paths([&files.cert, &files.key].into_iter())
+    }
+
+    /// These files as they are now.
+    pub(crate) fn of_paths<'a>(paths: impl Iterator<Item = &'a String>) -> Self {
+        let stamp = |path: &String| {
             let seen = std::fs::metadata(path).ok()?;
             Some((seen.ino(), seen.mtime(), seen.mtime_nsec(), seen.size()))
-        }))
+        };
+        Self(paths.map(stamp).collect())
     }
 }
 
@@ -89,10 +96,7 @@ impl Stamp {
 pub fn load(files: &CertificateFiles) -> Result<Certificate, LoadError> {
     let path = Path::new(&files.cert);
     let chain = chain(path)?;
-    let unusable = |reason: String| LoadError::Unusable {
-        path: path.to_owned(),
-        reason,
-    };
+    let unusable = |reason: String| unusable(path, reason);
     let (_, parsed) =
         X509Certificate::from_der(&chain[0]).map_err(|error| unusable(error.to_string()))?;
     let names = names(&parsed);
@@ -112,7 +116,26 @@ pub fn load(files: &CertificateFiles) -> Result<Certificate, LoadError> {
     })
 }
 
-pub(crate) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+/// The authorities in a file: at least one that can be used.
+pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, LoadError> {
+    let mut roots = RootCertStore::empty();
+    // A system's bundle may hold some that nobody can use.
+    roots.add_parsable_certificates(chain(path)?);
+    if roots.is_empty() {
+        let reason = "none of its certificates is an authority's".to_owned();
+        return Err(unusable(path, reason));
+    }
+    Ok(roots)
+}
+
+fn unusable(path: &Path, reason: String) -> LoadError {
+    LoadError::Unusable {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
     let missing = || LoadError::Missing {
         path: path.to_owned(),
         what: "certificate",

@@ -8,8 +8,10 @@ mod certificate;
 mod choose;
 mod server;
 mod ticket;
+mod trust;
 
 pub use certificate::{Certificate, LoadError, Stamp, load};
 pub use choose::Certificates;
 pub use server::{ConfigError, server};
 pub use ticket::Tickets;
+pub use trust::{Trust, Trusts};

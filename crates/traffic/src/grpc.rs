@@ -43,6 +43,7 @@ pub const fn code_of(rejected: Rejected) -> u8 {
         | Rejected::NoEndpoint
         | Rejected::Overload
         | Rejected::Connect
+        | Rejected::NotSecured
         | Rejected::NoResponse
         | Rejected::BadResponse
         | Rejected::Cut

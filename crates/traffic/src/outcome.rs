@@ -179,6 +179,8 @@ listed! {
         DeadlineTry => "deadline_try",
         /// The time for the whole exchange was over.
         DeadlineTotal => "deadline_total",
+        /// No endpoint proved over TLS to be the right one.
+        NotSecured => "not_secured",
     }
 }
 
@@ -199,7 +201,9 @@ impl Rejected {
             | Self::Maintenance
             | Self::QueueFull
             | Self::QueueTimeout => 503,
-            Self::Connect | Self::NoResponse | Self::BadResponse | Self::Cut => 502,
+            Self::Connect | Self::NotSecured | Self::NoResponse | Self::BadResponse | Self::Cut => {
+                502
+            }
             Self::Timeout | Self::DeadlineTry | Self::DeadlineTotal => 504,
             Self::Misdirected => 421,
             Self::Redirected => 308,
@@ -222,6 +226,7 @@ impl Rejected {
             Self::Maintenance => "the service is closed for maintenance",
             Self::Paused => "the service is paused, and too many requests wait for its end",
             Self::Connect => "no connection to an instance could be made",
+            Self::NotSecured => "no instance proved over TLS to be the right one",
             Self::NoResponse => "the instance closed the connection without a response",
             Self::BadResponse => "the instance's response is malformed",
             Self::Timeout => "the instance did not answer in time",
@@ -253,6 +258,7 @@ impl Rejected {
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::Connect
+            | Self::NotSecured
             | Self::NoResponse
             | Self::BadResponse
             | Self::Timeout

@@ -60,6 +60,7 @@ mod tests {
             target: Candidate {
                 release: ReleaseId(2),
                 endpoints: Vec::new(),
+                tls: None,
             },
             policy: Shadow {
                 share: Share::try_new(basis_points).unwrap(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::{
     AccessLog, Affinity, CertificateFiles, Delivery, HttpsPolicy, InstanceId, Maintenance, Peers,
-    Protocol, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share, Time,
+    ProgramTls, Protocol, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +178,9 @@ pub struct Candidate {
     pub release: ReleaseId,
     /// Its endpoints that may get new requests.
     pub endpoints: Vec<Endpoint>,
+    /// What they must prove, if they speak over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ProgramTls>,
 }
 
 /// An address of an instance that can receive traffic.

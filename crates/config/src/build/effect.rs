@@ -65,7 +65,7 @@ fn check_affinity(rollout: &Table, mistakes: &mut Mistakes<'_>) {
 /// Copies are asked over HTTP/1.1.
 fn check_copies(service: &Table, rollout: &Table, mistakes: &mut Mistakes<'_>) {
     let protocol: Protocol = service.value("protocol");
-    if protocol == Protocol::Http1 {
+    if !protocol.is_http2() {
         return;
     }
     let steps = rollout.get::<&[Table]>("steps").unwrap_or_default();

@@ -56,13 +56,13 @@ fn probe(
 /// gRPC is asked by what the program speaks.
 fn check_grpc(service: &Table, table: &Table, mistakes: &mut Mistakes<'_>) {
     let protocol: Protocol = service.value("protocol");
-    if table.get::<String>("grpc").is_some() && protocol == Protocol::Http1 {
+    if table.get::<String>("grpc").is_some() && !protocol.is_http2() {
         let message = format!("`grpc` in {} needs HTTP/2", table.path);
         let mistake = Mistake::new(table.key_span("grpc"), message);
         mistakes.add(mistake.hint(if service.is_written("tcp") {
             "ask a TCP service by `tcp`, `http` or `exec`"
         } else {
-            "add `protocol = \"h2c\"` to the service"
+            "add `protocol = \"h2c\"` to the service, or \"h2\" for one over TLS"
         }));
     }
 }

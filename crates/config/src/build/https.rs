@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use model::{CertificateFiles, Https, HttpsPolicy, ServiceName};
+use model::{CertificateFiles, Https, HttpsPolicy, ProgramTls, Protocol, ServiceName};
 
 use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::Table;
@@ -61,6 +61,43 @@ pub(super) fn policy(table: &Table) -> HttpsPolicy {
     HttpsPolicy {
         redirect: table.value("redirect"),
         hsts: table.get("hsts"),
+    }
+}
+
+/// What a program that speaks over TLS must prove; `None` after a mistake.
+pub(super) fn program(table: &Table) -> Option<ProgramTls> {
+    let (cert, key) = (table.get("cert"), table.get("key"));
+    Some(ProgramTls {
+        ca: table.get("ca")?,
+        name: table.value("name"),
+        certificate: cert
+            .zip(key)
+            .map(|(cert, key)| CertificateFiles { cert, key }),
+    })
+}
+
+/// Refuses a program that speaks over TLS and need not prove who it is, and the other way round.
+pub(super) fn check_program(service: &Table, mistakes: &mut Mistakes<'_>) {
+    let protocol: Protocol = service.value("protocol");
+    if !service.is_sound("protocol") {
+        return;
+    }
+    let proxy: &Table = service.value("proxy");
+    if protocol.is_secured() && !service.is_written("program_tls") {
+        let message = "nothing says what the program must prove over TLS";
+        let mistake = Mistake::new(service.span("protocol"), message);
+        mistakes.add(mistake.hint("add `program_tls = { ca = \"/etc/shop/ca.pem\" }`"));
+    }
+    if !protocol.is_secured() && service.is_written("program_tls") {
+        let message = "`program_tls` has a meaning only for a program that speaks over TLS";
+        let mistake = Mistake::new(service.key_span("program_tls"), message);
+        mistakes.add(mistake.hint("add `protocol = \"https\"`, or \"h2\""));
+    }
+    if protocol == Protocol::Https && proxy.is_written("proxy_protocol") {
+        let message = "`proxy_protocol` is not sent to a program that speaks over TLS";
+        let mistake = Mistake::new(proxy.key_span("proxy_protocol"), message);
+        let mistake = mistake.related(service.span("protocol"), "spoken here");
+        mistakes.add(mistake.hint("leave it out: `x-forwarded-for` names the client"));
     }
 }
 

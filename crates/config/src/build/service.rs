@@ -36,6 +36,7 @@ pub(super) fn build(
     check_user(table, mistakes);
     check_protocol(table, mistakes);
     effect::check(table, mistakes);
+    https::check_program(table, mistakes);
     if port(table) == Port::None {
         without_port(table, table, mistakes);
         without_port(table, table.value("rollout"), mistakes);
@@ -69,6 +70,7 @@ fn template(table: &Table, env: &Env<'_>, mistakes: &mut Mistakes<'_>) -> Option
         run: run?,
         port,
         protocol: table.value("protocol"),
+        program_tls: table.get("program_tls").and_then(https::program),
         env: env.variables.clone(),
         secrets: env.secrets.iter().cloned().collect(),
         health,
@@ -169,7 +171,7 @@ fn check_user(table: &Table, mistakes: &mut Mistakes<'_>) {
 fn check_protocol(table: &Table, mistakes: &mut Mistakes<'_>) {
     let proxy: &Table = table.value("proxy");
     let protocol: Protocol = table.value("protocol");
-    if protocol == Protocol::Http1 {
+    if !protocol.is_http2() {
         return;
     }
     let limits = proxy.get::<&Table>("limits");

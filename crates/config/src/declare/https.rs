@@ -1,7 +1,7 @@
 //! TLS: the server's certificates, and what HTTPS means for a service.
 
 use super::{Field, Kind, Section};
-use crate::form::{ABSOLUTE_PATH, DURATION};
+use crate::form::{ABSOLUTE_PATH, DURATION, TLS_NAME};
 
 /// `tls`.
 pub(crate) const TLS: Section = Section {
@@ -32,6 +32,44 @@ pub(crate) const CERTIFICATE: Section = Section {
             "File with its private key in PEM form, which nobody but its owner and group may read.",
         )
         .required("\"/etc/shop/key.pem\""),
+    ],
+    one_of: &[],
+};
+
+/// `program_tls`.
+pub(crate) const PROGRAM_TLS: Section = Section {
+    description: "What a program that speaks over TLS must prove, and what it is shown. The files \
+                  are read again whenever they change.",
+    fields: &[
+        Field::new(
+            "ca",
+            Kind::Text(&ABSOLUTE_PATH),
+            "File with the authorities that may have issued its certificate, in PEM form; a \
+             self-signed certificate is its own.",
+        )
+        .required("\"/etc/shop/ca.pem\""),
+        Field::new(
+            "name",
+            Kind::Text(&TLS_NAME),
+            "Name or address that its certificate must be for, and that it is asked for.",
+        )
+        .default("\"localhost\""),
+        Field::new(
+            "cert",
+            Kind::Text(&ABSOLUTE_PATH),
+            "File with the certificate that the proxy shows when the program asks who connects, in \
+             PEM form.",
+        )
+        .optional("it shows none")
+        .needs("key"),
+        Field::new(
+            "key",
+            Kind::Text(&ABSOLUTE_PATH),
+            "File with that certificate's private key in PEM form, which nobody but its owner and \
+             group may read.",
+        )
+        .optional("it shows none")
+        .needs("cert"),
     ],
     one_of: &[],
 };

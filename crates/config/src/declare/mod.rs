@@ -251,6 +251,7 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("limits", &service::LIMITS),
     ("proxy", &service::PROXY),
     ("https", &https::HTTPS),
+    ("program_tls", &https::PROGRAM_TLS),
     ("ejection", &service::EJECTION),
     ("deadline of proxy", &service::DEADLINE),
     ("limits of proxy", &endpoint_limits::ENDPOINT_LIMITS),

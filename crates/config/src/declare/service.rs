@@ -2,7 +2,7 @@
 
 use super::Speech::{Http, Tcp};
 use super::endpoint_limits::ENDPOINT_LIMITS;
-use super::https::HTTPS;
+use super::https::{HTTPS, PROGRAM_TLS};
 use super::{Field, Kind, ROLLOUT, Section};
 use crate::form::{
     ADDRESS, BALANCE, DURATION, GRPC_SERVICE, HOST, HTTP_PATH, PATH, PROTOCOL, PROXY_PROTOCOL,
@@ -35,11 +35,20 @@ pub(crate) const SERVICE: Section = Section {
         Field::new(
             "protocol",
             Kind::Text(&PROTOCOL),
-            "What the program speaks on its port: HTTP/1.1, or HTTP/2 in the clear from the first \
-             byte, as gRPC does. Part of a release: either may follow the other.",
+            "What the program speaks on its port: HTTP/1.1, HTTP/2 in the clear from the first byte \
+             (h2c, as gRPC does), HTTP/1.1 over TLS (https), or HTTP/2 over TLS (h2). Part of a \
+             release: any may follow the other.",
         )
         .default("\"http1\"")
         .spoken(Http),
+        Field::new(
+            "program_tls",
+            Kind::Table(&PROGRAM_TLS),
+            "What a program that speaks over TLS must prove on each connection, those of its probes \
+             included; required with `protocol` \"https\" and \"h2\". Part of a release.",
+        )
+        .optional("the program does not speak over TLS")
+        .traffic(),
         Field::new(
             "replicas",
             Kind::Whole { min: 1, max: 1_000 },

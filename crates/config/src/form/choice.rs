@@ -88,10 +88,12 @@ pub(crate) const PROXY_PROTOCOL: Form = Form::choices(
 
 /// What a program speaks on its port.
 pub(crate) const PROTOCOL: Form = Form::choices(
-    "\"http1\" or \"h2c\"",
+    "one of \"http1\", \"h2c\", \"https\", \"h2\"",
     &[
         ("http1", Value::Protocol(Protocol::Http1)),
         ("h2c", Value::Protocol(Protocol::H2c)),
+        ("https", Value::Protocol(Protocol::Https)),
+        ("h2", Value::Protocol(Protocol::H2)),
     ],
 );
 

@@ -25,7 +25,7 @@ pub(crate) use name::{
     SECRET_REFERENCE, SERVICE_NAME, TEXT, VARIABLE_NAME,
 };
 pub(crate) use path::ABSOLUTE_PATH;
-pub(crate) use route::{HOST, HTTP_PATH, PATH, PREVIEW_HOST};
+pub(crate) use route::{HOST, HTTP_PATH, PATH, PREVIEW_HOST, TLS_NAME};
 pub(crate) use shadow::{FIELD, METHOD};
 
 use crate::diagnostic::did_you_mean;

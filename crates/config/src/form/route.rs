@@ -17,6 +17,13 @@ pub(crate) const PREVIEW_HOST: Form = Form::new(
     |text| host(text, text),
 );
 
+/// What a certificate is for.
+pub(crate) const TLS_NAME: Form = Form::new(
+    "a host name or address such as \"localhost\" or \"127.0.0.1\"",
+    "^[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?(\\.[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?)*$",
+    |text| host(text, text),
+);
+
 /// The beginning of a request's path.
 pub(crate) const PATH: Form = Form::new(
     "a path prefix that begins with /, such as \"/api\"",

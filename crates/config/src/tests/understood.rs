@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use model::{
-    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, Check, Compare, Count,
-    DatabasePolicy, Deadline, Delivery, Ejection, EndpointLimits, HashKey, Health, Limit, Limits,
-    Metric, OnFail, OnNoData, Port, Probe, Protocol, ProxyLimits, ProxyProtocol, Queue, Reach,
-    SearchPath, Service, Shadow, Share, Step, Stop, Strategy, TcpEntrance,
+    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, CertificateFiles, Check, Compare,
+    Count, DatabasePolicy, Deadline, Delivery, Ejection, EndpointLimits, HashKey, Health, Limit,
+    Limits, Metric, OnFail, OnNoData, Port, Probe, ProgramTls, Protocol, ProxyLimits,
+    ProxyProtocol, Queue, Reach, SearchPath, Service, Shadow, Share, Step, Stop, Strategy,
+    TcpEntrance,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -401,10 +402,33 @@ fn services_differ_in_their_ports() {
 fn a_program_may_speak_http2() {
     assert_eq!(service(LEAST, "web").template.protocol, Protocol::Http1);
     let cart = service(EVERYTHING, "cart").template;
-    assert_eq!(cart.protocol, Protocol::H2c);
+    assert_eq!(cart.protocol, Protocol::H2);
     let service = "shop.v1.Cart".to_owned();
     let probe = cart.health.map(|health| health.probe);
     assert_eq!(probe, Some(Probe::Grpc { service }));
+}
+
+#[test]
+fn a_program_may_speak_over_tls() {
+    let cart = service(EVERYTHING, "cart").template;
+    let wanted = ProgramTls {
+        ca: "/etc/shop/ca.pem".to_owned(),
+        name: "cart.internal".to_owned(),
+        certificate: Some(CertificateFiles {
+            cert: "/etc/shop/proxy.pem".to_owned(),
+            key: "/etc/shop/proxy.key".to_owned(),
+        }),
+    };
+    assert_eq!(cart.program_tls, Some(wanted));
+    let text = format!("{LEAST}protocol = \"https\"\nprogram_tls = {{ ca = \"/ca\" }}\n");
+    let web = service(&text, "web").template;
+    assert_eq!(web.protocol, Protocol::Https);
+    let wanted = ProgramTls {
+        ca: "/ca".to_owned(),
+        name: "localhost".to_owned(),
+        certificate: None,
+    };
+    assert_eq!(web.program_tls, Some(wanted));
 }
 
 #[test]

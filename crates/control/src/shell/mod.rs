@@ -36,6 +36,7 @@ use metric::LedgerSource;
 use model::{JobKind, Revision, RolloutId, Time};
 use runtime::process::ServerState;
 use runtime::{Driver, DriverEvent};
+use tls::Trusts;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use traffic::Table;
@@ -119,6 +120,8 @@ pub(crate) struct Shell {
     changed: watch::Sender<u64>,
     table: Arc<Table>,
     tables: TableWriter,
+    /// What programs that speak over TLS must prove to probes.
+    trusts: Trusts,
     listening: BTreeSet<std::net::SocketAddr>,
     confirming: BTreeSet<Revision>,
     published_at: Instant,

@@ -32,6 +32,7 @@ impl Shell {
                 .with_hint("send it with POST /v1/artifacts first"));
             }
             problems.extend(self.problems(name, release));
+            problems.extend(trust_problem(name, release));
             problems.extend(self.port_problem(name, release));
             problems.extend(self.plan_problems(&request.project, name, release));
         }
@@ -141,6 +142,12 @@ fn audience_secrets(service: &Service) -> Vec<String> {
         Audience::Host(_) => None,
     };
     audiences.into_iter().filter_map(value).collect()
+}
+
+/// What a program must prove, if that cannot be read.
+fn trust_problem(name: &ServiceName, release: &Release) -> Option<String> {
+    let error = tls::Trust::load(release.spec.program_tls.as_ref()?).err()?;
+    Some(format!("`{name}`: {}", crate::chain(&error)))
 }
 
 /// Certificates that could not be served: looked at before anything is changed.

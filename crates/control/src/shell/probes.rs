@@ -9,6 +9,7 @@ use fleet::ProbeResult;
 use model::{InstanceId, Probe, Protocol};
 use runtime::probe::{self, ProbeFailure, ProbeOutcome, ProbeTarget};
 use runtime::{Limits, StartSpec};
+use tls::Trust;
 
 use super::effects::key;
 use super::environment::{Role, Search, Start};
@@ -40,7 +41,7 @@ impl Shell {
     }
 
     /// What is to be asked; `None` when the instance is not there any more.
-    fn prepare(&self, instance: &InstanceId) -> Result<Option<Question>, String> {
+    fn prepare(&mut self, instance: &InstanceId) -> Result<Option<Question>, String> {
         let release = self.engine.release(&instance.service, instance.release);
         let (Some(release), Some(place)) = (release, self.engine.place(instance)) else {
             return Ok(None);
@@ -48,6 +49,9 @@ impl Shell {
         let Some(health) = release.spec.health.clone() else {
             return Ok(None);
         };
+        let tls = release.spec.program_tls.as_ref();
+        let trust = tls.map(|tls| self.trusts.read(tls)).transpose();
+        let trust = trust.map_err(|error| crate::chain(&error))?;
         let start = match &health.probe {
             Probe::Http { .. } | Probe::Grpc { .. } | Probe::Tcp => Start(nowhere()),
             Probe::Exec(argv) => {
@@ -71,6 +75,7 @@ impl Shell {
             health,
             port: place.port,
             protocol: release.spec.protocol,
+            trust,
             start,
         }))
     }
@@ -80,6 +85,7 @@ struct Question {
     health: model::Health,
     port: Option<u16>,
     protocol: Protocol,
+    trust: Option<Arc<Trust>>,
     start: Start,
 }
 
@@ -90,6 +96,7 @@ impl Question {
             key: &key,
             port: self.port,
             protocol: self.protocol,
+            trust: self.trust.as_ref(),
             spec: &self.start.0,
         };
         let argv = match &self.health.probe {

@@ -164,6 +164,7 @@ impl Control {
             changed,
             table: Arc::new(table),
             tables,
+            trusts: tls::Trusts::default(),
             listening: BTreeSet::new(),
             confirming: BTreeSet::new(),
             published_at: Instant::now(),

@@ -26,6 +26,7 @@ fn release(number: u32, env: &str) -> Release {
         run: Argv(vec!["./web".to_owned()]),
         port: Port::Assigned,
         protocol: model::Protocol::Http1,
+        program_tls: None,
         env: BTreeMap::from([("E".to_owned(), env.to_owned())]),
         secrets: BTreeMap::new(),
         health: None,

@@ -163,6 +163,7 @@ pub(crate) fn service(env: &str) -> Service {
             run: Argv(vec!["./web".to_owned()]),
             port: Port::Assigned,
             protocol: model::Protocol::Http1,
+            program_tls: None,
             env: BTreeMap::from([("E".to_owned(), env.to_owned())]),
             secrets: Vec::new(),
             health: Some(Health {

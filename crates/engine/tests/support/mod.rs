@@ -53,6 +53,7 @@ pub(crate) fn service(service: &str, port: Port) -> DeployService {
         run: Argv(vec!["web".to_owned()]),
         port,
         protocol: model::Protocol::Http1,
+        program_tls: None,
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         health: None,

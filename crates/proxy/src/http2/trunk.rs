@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,12 +17,15 @@ use h2::SendStream;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use http::Request;
 use http1::Method;
+use tls::Trust;
 use tokio::net::TcpStream;
 use traffic::Cell;
 
 use crate::clock::{micros, now_micros};
 use crate::pool::{IDLE_TIME, Place, connect, poll_connected};
 use crate::thread::Thread;
+use crate::upstream::note_not_secured;
+use crate::wire::{Wire, is_same, secure};
 
 /// Requests that one connection carries at a time, if its endpoint allows as many.
 const STREAMS_MAX: u32 = 100;
@@ -38,6 +42,8 @@ const HEAD_BYTES_MAX: u32 = 32 * 1024;
 #[derive(Debug)]
 struct Trunk {
     place: Place,
+    /// What its endpoint must prove.
+    trust: Option<Arc<Trust>>,
     begun_micros: u64,
     stage: RefCell<Stage>,
     /// Berths that are taken.
@@ -48,6 +54,8 @@ struct Trunk {
     alive_micros: Local<u64>,
     /// Whether nobody takes a berth any more: it ends with the last one.
     is_leaving: Local<bool>,
+    /// Whether the endpoint did not prove what it must.
+    is_not_secured: Local<bool>,
     waiting: RefCell<Vec<Waker>>,
 }
 
@@ -59,9 +67,11 @@ enum Stage {
 }
 
 /// What a request needs of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) place: Place,
+    /// What its endpoint has proven, if it must.
+    pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) method: Method,
     /// Only a connection that was begun no earlier will do.
     pub(crate) since_micros: u64,
@@ -72,6 +82,7 @@ impl Trunk {
     fn may_carry(&self, wanted: &Wanted, now_micros: u64) -> bool {
         if self.is_leaving.get()
             || self.place != wanted.place
+            || !is_same(self.trust.as_ref(), wanted.trust.as_ref())
             || self.begun_micros < wanted.since_micros
         {
             return false;
@@ -146,12 +157,14 @@ impl Trunks {
         }
         let trunk = Rc::new(Trunk {
             place: wanted.place,
+            trust: wanted.trust.clone(),
             begun_micros: now,
             stage: RefCell::new(Stage::Connecting),
             taken: Local::new(0),
             open: Local::new(0),
             alive_micros: Local::new(now),
             is_leaving: Local::new(false),
+            is_not_secured: Local::new(false),
             waiting: RefCell::default(),
         });
         // Nobody has to find out whether one that nobody uses still stands.
@@ -223,6 +236,8 @@ pub(crate) enum NoStream {
     Full,
     /// There is no connection.
     Failed,
+    /// The endpoint does not prove what it must.
+    NotSecured,
 }
 
 impl Berth {
@@ -243,7 +258,10 @@ impl Berth {
 
     /// What its requests' URLs begin with.
     pub(super) fn scheme(&self) -> &'static str {
-        "http"
+        match self.trunk.place.protocol.is_secured() {
+            true => "https",
+            false => "http",
+        }
     }
 
     /// Ready once a stream can be begun.
@@ -260,6 +278,7 @@ impl Berth {
                 Poll::Ready(Ok(()))
             }
             Stage::Open(_) => Poll::Ready(Err(NoStream::Full)),
+            Stage::Closed if trunk.is_not_secured.get() => Poll::Ready(Err(NoStream::NotSecured)),
             Stage::Closed => Poll::Ready(Err(NoStream::Failed)),
         }
     }
@@ -313,11 +332,12 @@ async fn carry(thread: Rc<Thread>, trunk: Rc<Trunk>, patience: Duration) {
 }
 
 /// Makes a connection; `None` if that fails.
-async fn open(trunk: &Trunk) -> Option<Connection<TcpStream, Bytes>> {
+async fn open(trunk: &Trunk) -> Option<Connection<Wire, Bytes>> {
     let stream = connect(trunk.place.address).ok()?;
     poll_fn(|context| poll_connected(context, &stream))
         .await
         .ok()?;
+    let stream = secured(trunk, stream).await?;
     let mut builder = Builder::new();
     builder
         .enable_push(false)
@@ -340,4 +360,25 @@ async fn open(trunk: &Trunk) -> Option<Connection<TcpStream, Bytes>> {
     .await?;
     trunk.set_stage(Stage::Open(send));
     Some(connection)
+}
+
+/// Secures a connection where its endpoint speaks over TLS; `None` if that fails.
+async fn secured(trunk: &Trunk, stream: TcpStream) -> Option<Wire> {
+    let Some(trust) = &trunk.trust else {
+        return Some(Wire::Plain(stream));
+    };
+    // Until it has, it has not: also when its time is over.
+    trunk.is_not_secured.set(true);
+    let place = trunk.place;
+    let secured = Box::pin(secure(stream, (Arc::clone(trust), place.protocol))).await;
+    match secured {
+        Ok(wire) => {
+            trunk.is_not_secured.set(false);
+            Some(wire)
+        }
+        Err(error) => {
+            note_not_secured(place, &error);
+            None
+        }
+    }
 }

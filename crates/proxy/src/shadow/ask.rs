@@ -1,14 +1,16 @@
 //! Asks one endpoint, whose answer reaches nobody.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http1::Method;
+use tls::Trust;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use traffic::Outcome;
+use traffic::{Endpoint, Outcome};
 
 use super::reply::{Keep, Read, read};
+use crate::wire::{Wire, secure};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -26,18 +28,32 @@ pub(crate) struct Question<'a> {
 /// # Errors
 ///
 /// What became of it instead of an answer.
-pub(crate) async fn ask(address: SocketAddr, question: Question<'_>) -> Result<Read, Outcome> {
-    let asked = tokio::time::timeout(question.limit, exchange(address, question));
+pub(crate) async fn ask(
+    endpoint: (&Endpoint, Option<Arc<Trust>>),
+    question: Question<'_>,
+) -> Result<Read, Outcome> {
+    let asked = tokio::time::timeout(question.limit, exchange(endpoint, question));
     asked.await.unwrap_or(Err(Outcome::Timeout))
 }
 
-async fn exchange(address: SocketAddr, question: Question<'_>) -> Result<Read, Outcome> {
-    let connected = TcpStream::connect(address).await;
-    let mut stream = connected.map_err(|_| Outcome::ConnectFailed)?;
-    let (mut from, mut to) = stream.split();
+async fn exchange(
+    (endpoint, trust): (&Endpoint, Option<Arc<Trust>>),
+    question: Question<'_>,
+) -> Result<Read, Outcome> {
+    let connected = TcpStream::connect(endpoint.address).await;
+    let stream = connected.map_err(|_| Outcome::ConnectFailed)?;
+    let stream = match (endpoint.protocol.is_secured(), trust) {
+        (false, _) => Wire::Plain(stream),
+        (true, Some(trust)) => secure(stream, (trust, endpoint.protocol))
+            .await
+            .map_err(|_| Outcome::ConnectFailed)?,
+        (true, None) => return Err(Outcome::ConnectFailed),
+    };
+    let (mut from, mut to) = tokio::io::split(stream);
     let write = async {
         // Who answers early may not read it all: the answer says what became of it.
         let _ = to.write_all(question.bytes).await;
+        let _ = to.flush().await;
         std::future::pending::<()>().await;
     };
     tokio::select! {

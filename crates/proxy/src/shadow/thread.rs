@@ -20,6 +20,7 @@ use super::copy::Copied;
 use super::found::Findings;
 use super::reply::{Keep, Read};
 use crate::clock::now_micros;
+use crate::keeper::Tls;
 use crate::orders::{Ending, OrderBox, Orders};
 use crate::routing::Routing;
 use crate::watch::TICK;
@@ -30,6 +31,7 @@ struct ShadowThread {
     writer: Writer,
     findings: Findings,
     routing: RefCell<Arc<Routing>>,
+    tls: RefCell<Tls>,
     /// Endpoints whose drain limit is over, and how those that are at one hear of it.
     cut: RefCell<BTreeSet<Cell>>,
     cut_news: Notify,
@@ -108,6 +110,7 @@ impl ShadowThread {
             writer,
             findings,
             routing: RefCell::default(),
+            tls: RefCell::default(),
             cut: RefCell::default(),
             cut_news: Notify::new(),
             open: Local::new(0),
@@ -117,6 +120,9 @@ impl ShadowThread {
     }
 
     fn obey(&self, orders: Orders) {
+        if let Some(tls) = orders.tls {
+            *self.tls.borrow_mut() = tls;
+        }
         if let Some(routing) = orders.routing
             && routing.revision() >= self.revision()
         {
@@ -236,8 +242,9 @@ impl ShadowThread {
         };
         let began = now_micros();
         let cell = claim.endpoint.cell;
+        let trust = self.tls.borrow().programs.get(&cell).cloned();
         let answer = tokio::select! {
-            answer = ask(claim.endpoint.address, question) => answer,
+            answer = ask((&claim.endpoint, trust), question) => answer,
             () = self.until_cut(cell) => Err(Outcome::Cut),
         };
         claim.outcome = match &answer {

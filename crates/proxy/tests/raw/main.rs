@@ -25,6 +25,7 @@ mod killed;
 mod limits;
 mod pauses;
 mod pressure;
+mod programs;
 mod refusals;
 mod repeats;
 mod secure;

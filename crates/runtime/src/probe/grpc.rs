@@ -1,11 +1,10 @@
 //! gRPC's own question: `grpc.health.v1.Health/Check`.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use http::Request;
 
 use super::http2::{Answer, exchange};
+use super::wire::Asked;
 use super::{Failure, excerpt};
 
 /// `SERVING` in a `HealthCheckResponse`.
@@ -18,13 +17,14 @@ const STATUS_TAG: u8 = 0x08;
 const PREFIX_BYTES: usize = 5;
 
 /// Asks whether a service is serving.
-pub(super) async fn ask(address: SocketAddr, service: &str) -> Result<(), Failure> {
-    let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
+pub(super) async fn ask(asked: Asked<'_>, service: &str) -> Result<(), Failure> {
+    let (scheme, address) = (asked.scheme(), asked.address);
+    let request = Request::post(format!("{scheme}://{address}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())
         .map_err(|error| Failure::because(format!("cannot ask {address}: {error}")))?;
-    let answer = exchange(address, (request, Some(question(service))), |_| true).await?;
+    let answer = exchange(asked, (request, Some(question(service))), |_| true).await?;
     judge(&answer)
 }
 

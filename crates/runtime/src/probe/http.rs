@@ -1,7 +1,5 @@
 //! `GET path`, as a plain client without a connection to reuse.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
@@ -9,9 +7,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
-use model::Protocol;
-use tokio::net::TcpStream;
 
+use super::wire::Asked;
 use super::{EXCERPT_BYTES_MAX, Failure, excerpt, http2};
 
 /// What a probe calls itself.
@@ -43,20 +40,17 @@ impl Wanted<'_> {
 }
 
 /// Asks for a path in what the instance speaks.
-pub(super) async fn ask(
-    address: SocketAddr,
-    protocol: Protocol,
-    wanted: Wanted<'_>,
-) -> Result<(), Failure> {
-    let (seen, content) = match protocol {
-        Protocol::Http1 => get(address, &wanted).await?,
-        Protocol::H2c => http2::get(address, &wanted).await?,
+pub(super) async fn ask(asked: Asked<'_>, wanted: Wanted<'_>) -> Result<(), Failure> {
+    let (seen, content) = match asked.protocol.is_http2() {
+        false => get(asked, &wanted).await?,
+        true => http2::get(asked, &wanted).await?,
     };
     judge((seen, &content), wanted)
 }
 
 /// An answer's status and what can be had of its body.
-async fn get(address: SocketAddr, wanted: &Wanted<'_>) -> Result<(u16, Vec<u8>), Failure> {
+async fn get(asked: Asked<'_>, wanted: &Wanted<'_>) -> Result<(u16, Vec<u8>), Failure> {
+    let address = asked.address;
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Failure::because(format!("cannot {what} {address}: {error}"))
     };
@@ -66,9 +60,7 @@ async fn get(address: SocketAddr, wanted: &Wanted<'_>) -> Result<(u16, Vec<u8>),
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| failed("ask", &error))?;
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|error| failed("connect to", &error))?;
+    let stream = asked.connect().await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed("talk to", &error))?;

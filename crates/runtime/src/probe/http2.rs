@@ -1,14 +1,12 @@
 //! One request over HTTP/2, on a connection of its own.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use http::{HeaderMap, Request};
-use tokio::net::TcpStream;
 
 use super::Failure;
 use super::http::{AGENT, BODY_BYTES_MAX, Wanted};
+use super::wire::Asked;
 
 /// An answer, its body up to a bound.
 #[derive(Debug)]
@@ -21,29 +19,26 @@ pub(super) struct Answer {
 }
 
 /// Asks for a path. Returns the status and what can be had of the body, if that is needed.
-pub(super) async fn get(
-    address: SocketAddr,
-    wanted: &Wanted<'_>,
-) -> Result<(u16, Vec<u8>), Failure> {
-    let request = Request::get(format!("http://{address}{}", wanted.path));
+pub(super) async fn get(asked: Asked<'_>, wanted: &Wanted<'_>) -> Result<(u16, Vec<u8>), Failure> {
+    let (scheme, address) = (asked.scheme(), asked.address);
+    let request = Request::get(format!("{scheme}://{address}{}", wanted.path));
     let request = request
         .body(())
         .map_err(|error| Failure::because(format!("cannot ask {address}: {error}")))?;
     let needs_body = |status| wanted.needs_body(status);
-    let answer = exchange(address, (request, None), needs_body).await?;
+    let answer = exchange(asked, (request, None), needs_body).await?;
     Ok((answer.status, answer.content))
 }
 
 /// Sends a request with its body and reads the answer, its body where `needs_body` says so of
 /// the status.
 pub(super) async fn exchange(
-    address: SocketAddr,
+    asked: Asked<'_>,
     (mut request, body): (Request<()>, Option<Bytes>),
     needs_body: impl Fn(u16) -> bool,
 ) -> Result<Answer, Failure> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|error| Failure::because(format!("cannot connect to {address}: {error}")))?;
+    let address = asked.address;
+    let stream = asked.connect().await?;
     let broken = |error: h2::Error| {
         Failure::because(format!(
             "cannot get an answer over HTTP/2 from {address}: {error}"

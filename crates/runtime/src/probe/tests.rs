@@ -1,5 +1,7 @@
 //! Probes against small servers of this process.
 
+mod secured;
+
 use std::path::PathBuf;
 
 use supervisor::Limits;
@@ -75,11 +77,20 @@ async fn ask(probe: &Probe, port: Option<u16>) -> Result<(), ProbeFailure> {
 }
 
 async fn ask_in(protocol: Protocol, probe: &Probe, port: Option<u16>) -> Result<(), ProbeFailure> {
+    ask_as((protocol, None), probe, port).await
+}
+
+async fn ask_as(
+    (protocol, trust): (Protocol, Option<&Arc<Trust>>),
+    probe: &Probe,
+    port: Option<u16>,
+) -> Result<(), ProbeFailure> {
     let key = Key::try_new("web/v1/1").unwrap();
     let target = ProbeTarget {
         key: &key,
         port,
         protocol,
+        trust,
         spec: &spec(),
     };
     match run(&Owners(Vec::new()), probe, target, Duration::from_secs(5)).await {

@@ -28,6 +28,7 @@ async fn exec(stage: &Stage, script: &str, timeout: Duration) -> Result<(), Prob
     let (key, spec) = (key("web-v1-1"), stage.spec(&["web"]));
     let target = ProbeTarget {
         protocol: model::Protocol::Http1,
+        trust: None,
         key: &key,
         port: None,
         spec: &spec,
@@ -70,6 +71,7 @@ async fn an_exec_probe_that_does_not_exist_says_so(stage: Stage) {
     let (key, spec) = (key("web-v1-1"), stage.spec(&["web"]));
     let target = ProbeTarget {
         protocol: model::Protocol::Http1,
+        trust: None,
         key: &key,
         port: None,
         spec: &spec,

@@ -35,6 +35,7 @@ fn service(count: u32, balance: Balancing) -> ServiceTable {
         stable: Candidate {
             release: ReleaseId(1),
             endpoints: (0..count).map(endpoint).collect(),
+            tls: None,
         },
         candidate: None,
         share: Share::NONE,

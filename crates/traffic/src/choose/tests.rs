@@ -19,6 +19,7 @@ fn release(number: u32, cells: std::ops::Range<u32>) -> Candidate {
     Candidate {
         release: ReleaseId(number),
         endpoints: cells.map(endpoint).collect(),
+        tls: None,
     }
 }
 

@@ -14,6 +14,7 @@ fn service(number: usize) -> ServiceTable {
         stable: Candidate {
             release: ReleaseId(1),
             endpoints: Vec::new(),
+            tls: None,
         },
         candidate: None,
         share: Share::NONE,

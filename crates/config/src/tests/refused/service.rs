@@ -44,6 +44,30 @@ fn values_of_a_service_keep_their_form() {
             "protocol = \"h2c\"\nproxy = { limits = { connections = 5 } }",
             "`connections` bounds nothing, since one of HTTP/2 carries many requests",
         ),
+        (
+            "protocol = \"https\"",
+            "nothing says what the program must prove over TLS",
+        ),
+        (
+            "program_tls = { ca = \"/ca\" }",
+            "`program_tls` has a meaning only for a program that speaks over TLS",
+        ),
+        (
+            "protocol = \"h2\"\nprogram_tls = {}",
+            "`ca` is missing in service.web.program_tls",
+        ),
+        (
+            "protocol = \"h2\"\nprogram_tls = { ca = \"/ca\", cert = \"/cert\" }",
+            "`cert` needs `key` in service.web.program_tls",
+        ),
+        (
+            "protocol = \"h2\"\nprogram_tls = { ca = \"/ca\", name = \"https://a\" }",
+            "`name` cannot be \"https://a\"",
+        ),
+        (
+            "protocol = \"https\"\nprogram_tls = { ca = \"/ca\" }\nproxy = { proxy_protocol = \"v2\" }",
+            "`proxy_protocol` is not sent to a program that speaks over TLS",
+        ),
         ("stop = []", "`stop` cannot be a list"),
         ("drain = 1979-05-27", "`drain` cannot be 1979-05-27"),
     ] {

@@ -4,6 +4,7 @@
 mod client;
 mod endpoint;
 pub(crate) mod faulty;
+mod veil;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -24,6 +25,7 @@ use traffic::{
 
 pub(crate) use client::{Client, Ended};
 pub(crate) use endpoint::{Connection, Program};
+pub(crate) use veil::{Manners, Veil, speaking, suspicious};
 
 /// The longest that anything may take before a test fails.
 pub(crate) const GUARD: Duration = Duration::from_secs(20);
@@ -305,6 +307,7 @@ pub(crate) fn candidate_at(
     Candidate {
         release: ReleaseId(release),
         endpoints: addresses.enumerate().map(endpoint).collect(),
+        tls: None,
     }
 }
 
