@@ -114,11 +114,9 @@ impl Control {
         let clock = Clock::resume(store.meta("clock")?.as_deref());
         let secrets = Secrets::open(&parts.state, &store)?;
         let epoch = store.take_control()?;
-        let journal = store.journal()?;
-        let engine = if journal.is_empty() {
-            Engine::new(epoch)
-        } else {
-            Engine::recover(&journal, epoch, clock.now())?
+        let engine = match store.journal()? {
+            journal if journal.is_empty() => Engine::new(epoch),
+            journal => Engine::recover(&journal, epoch, clock.now())?,
         };
         let is_leader_alive = take_over(&parts, &mut store)?;
         let (inbox, received) = mpsc::unbounded_channel();
