@@ -44,6 +44,24 @@ fn values_of_a_service_keep_their_form() {
             "protocol = \"h2c\"\nproxy = { limits = { connections = 5 } }",
             "`connections` bounds nothing, since one of HTTP/2 carries many requests",
         ),
+        ("stop = []", "`stop` cannot be a list"),
+        ("drain = 1979-05-27", "`drain` cannot be 1979-05-27"),
+    ] {
+        refused_with(&with(line), message);
+    }
+    refused_with(
+        &LEAST.replace("artifact = \"dist\"\n", ""),
+        "`artifact` is missing in service.web",
+    );
+    refused_with(
+        &LEAST.replace("\"dist\"", "\"\""),
+        "`artifact` cannot be \"\"",
+    );
+}
+
+#[test]
+fn a_program_that_speaks_over_tls_proves_who_it_is() {
+    for (line, message) in [
         (
             "protocol = \"https\"",
             "nothing says what the program must prove over TLS",
@@ -68,19 +86,9 @@ fn values_of_a_service_keep_their_form() {
             "protocol = \"https\"\nprogram_tls = { ca = \"/ca\" }\nproxy = { proxy_protocol = \"v2\" }",
             "`proxy_protocol` is not sent to a program that speaks over TLS",
         ),
-        ("stop = []", "`stop` cannot be a list"),
-        ("drain = 1979-05-27", "`drain` cannot be 1979-05-27"),
     ] {
         refused_with(&with(line), message);
     }
-    refused_with(
-        &LEAST.replace("artifact = \"dist\"\n", ""),
-        "`artifact` is missing in service.web",
-    );
-    refused_with(
-        &LEAST.replace("\"dist\"", "\"\""),
-        "`artifact` cannot be \"\"",
-    );
 }
 
 #[test]
