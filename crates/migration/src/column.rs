@@ -1,9 +1,33 @@
 //! Columns as SQL: how they are declared, what they get besides, and how they become NOT NULL or
 //! an identity without a look at the rows.
 
-use crate::draft::Draft;
+use std::collections::BTreeSet;
+
+use crate::draft::{Draft, NotNull};
+use crate::mark::{self, Demand};
 use crate::schema::{Column, Constraint, ConstraintKind, Grant, Identity, Qualified, Sequence};
 use crate::sql::{literal, quote};
+
+/// A nullable column without anything.
+pub(crate) fn plain(name: &str, data_type: &str) -> Column {
+    Column {
+        name: name.to_owned(),
+        data_type: data_type.to_owned(),
+        collation: None,
+        nullable: true,
+        default: None,
+        generated: None,
+        identity: None,
+        sequence: None,
+        comment: None,
+        storage: None,
+        compression: None,
+        statistics: None,
+        options: BTreeSet::new(),
+        privileges: None,
+        inherited: false,
+    }
+}
 
 /// A column as it follows `ADD COLUMN`, without default and NOT NULL.
 pub(crate) fn declared(column: &Column) -> String {
@@ -64,14 +88,31 @@ pub(crate) fn to_whom(grant: &Grant) -> (String, &'static str) {
     (to, option)
 }
 
-/// Makes a column of the catalogue NOT NULL: by a check until contract.
+/// Makes a column of the catalogue NOT NULL: by a check until contract. Where a write of an older
+/// version may leave it NULL the check passes marked rows, and another proves at contract that
+/// there are none.
 pub(crate) fn require(draft: &mut Draft, table: usize, column: &str, name: &str) {
     let check = draft.artefact(&format!("{name}_not_null"));
+    let strict = format!("{} IS NOT NULL", quote(column));
+    let known = draft.world.tables[table].clone();
+    let mut expression = strict.clone();
+    let mut proof = None;
+    if draft.may_leave_null(&known, column) {
+        let mark = quote(&mark::name(draft.serial));
+        expression = format!("{strict} OR {mark} IS NOT NULL");
+        proof = Some(draft.artefact(&format!("{name}_not_null_proof")));
+        draft.demands.push(Demand {
+            table: known.physical.clone(),
+            columns: vec![column.to_owned()],
+            condition: strict,
+            reason: format!("`{name}` would be NULL, which the new version does not allow"),
+        });
+    }
     let constraint = Constraint {
         kind: ConstraintKind::Check,
         definition: String::new(),
         columns: vec![column.to_owned()],
-        expression: Some(format!("{} IS NOT NULL", quote(column))),
+        expression: Some(expression),
         foreign_key: None,
         index: None,
         validated: true,
@@ -81,16 +122,17 @@ pub(crate) fn require(draft: &mut Draft, table: usize, column: &str, name: &str)
         inherited: false,
         comment: None,
     };
-    draft.constrain(table, &check, &constraint);
+    draft.enforce(table, &check, &constraint);
     let known = &mut draft.world.tables[table];
     for facts in known.facts.columns.iter_mut().filter(|c| c.name == column) {
         facts.nullable = false;
     }
     let physical = known.physical.clone();
-    draft
-        .end(&physical)
-        .not_null
-        .push((column.to_owned(), check));
+    draft.end(&physical).not_null.push(NotNull {
+        column: column.to_owned(),
+        check,
+        proof,
+    });
 }
 
 /// The statements that make `column` an identity which goes on where `sequence` stands; the

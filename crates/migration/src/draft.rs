@@ -8,6 +8,7 @@ use model::diagnostic::{Mistake, Span};
 
 use crate::ddl::{self, Build};
 use crate::file::{NAME_BYTES_MAX, Text};
+use crate::mark::{self, Demand};
 use crate::plan::{Assignment, Backfill, Cost, LockLevel, Note, NoteLevel, Run, Step, TableLock};
 use crate::rule::{Direction, Rule};
 use crate::schema::{Constraint, ConstraintKind, Index, Qualified, TableKind};
@@ -42,6 +43,8 @@ pub(crate) struct Draft {
     pub(crate) backfills: Vec<Backfill>,
     /// What keeps versions in step.
     pub(crate) rules: Vec<Rule>,
+    /// What the version demands of columns that rules make.
+    pub(crate) demands: Vec<Demand>,
     /// After the backfill.
     pub(crate) publish: Vec<Step>,
     /// What each table in the catalogue gets at contract, besides what follows from its names.
@@ -71,11 +74,22 @@ pub(crate) struct Addition {
     pub(crate) cost: Option<Cost>,
 }
 
+/// A column that becomes NOT NULL at contract.
+#[derive(Debug, Clone)]
+pub(crate) struct NotNull {
+    /// The column in the catalogue.
+    pub(crate) column: String,
+    /// The check that holds until then.
+    pub(crate) check: String,
+    /// The check that is made then, where the other one passes marked rows.
+    pub(crate) proof: Option<String>,
+}
+
 /// What a table gets at contract.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct End {
-    /// Columns in the catalogue that become NOT NULL, with the check that proves it.
-    pub(crate) not_null: Vec<(String, String)>,
+    /// Columns in the catalogue that become NOT NULL.
+    pub(crate) not_null: Vec<NotNull>,
     /// While the columns that go are still there.
     pub(crate) handover: Vec<String>,
 }
@@ -208,7 +222,10 @@ impl Draft {
             );
             self.note(NoteLevel::Ask, &known.physical, text);
         }
+        let facts = self.world.find_physical(&known.physical);
+        let column = facts.and_then(|it| it.facts.column(target));
         Rule {
+            total: column.is_some_and(|it| mark::is_total(known, expression, it)),
             table: known.physical.clone(),
             direction,
             target: target.to_owned(),
@@ -315,8 +332,22 @@ impl Draft {
     }
 
     /// Adds a check or foreign key to a table of the catalogue and proves it, after the
-    /// backfill.
+    /// backfill. Writes of older versions whose columns break a check are marked instead.
     pub(crate) fn constrain(&mut self, table: usize, name: &str, it: &Constraint) {
+        if let (ConstraintKind::Check, Some(condition)) = (it.kind, &it.expression) {
+            let named = name.strip_prefix(&self.artefact("")).unwrap_or(name);
+            self.demands.push(Demand {
+                table: self.world.tables[table].physical.clone(),
+                columns: it.columns.clone(),
+                condition: condition.clone(),
+                reason: format!("it breaks the check `{named}` of the new version"),
+            });
+        }
+        self.enforce(table, name, it);
+    }
+
+    /// Adds a check or foreign key that no write of an older version can break.
+    pub(crate) fn enforce(&mut self, table: usize, name: &str, it: &Constraint) {
         let known = &self.world.tables[table];
         let (physical, kind) = (known.physical.clone(), known.facts.kind);
         let on = self.sql(&physical);

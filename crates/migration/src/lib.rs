@@ -11,6 +11,7 @@ mod column;
 mod ddl;
 mod draft;
 mod file;
+mod mark;
 pub mod op;
 mod partition;
 pub mod plan;

@@ -7,6 +7,7 @@ use model::diagnostic::{Mistake, Mistakes, Report};
 use crate::backfill;
 use crate::draft::{Addition, Draft};
 use crate::file::{Migration, NAME_BYTES_MAX};
+use crate::mark;
 use crate::op::Operation;
 use crate::plan::{
     Cost, LockLevel, Note, NoteLevel, Plan, Run, Step, TriggerEffect, VersionSchema,
@@ -213,6 +214,7 @@ fn draft(
         additions: BTreeMap::new(),
         backfills: Vec::new(),
         rules: Vec::new(),
+        demands: Vec::new(),
         publish: Vec::new(),
         ends: BTreeMap::new(),
         links: BTreeSet::new(),
@@ -230,6 +232,7 @@ fn draft(
             .plan(&mut draft, (&operation.span, migration.operations.len()));
         draft.world.relink();
     }
+    draft.add_marks();
     if draft.mistakes.is_empty() {
         return Ok(draft);
     }
@@ -284,11 +287,14 @@ fn role_path(setting: &str) -> Vec<String> {
         .collect()
 }
 
-fn rules(draft: &Draft, published: bool) -> Rules {
+/// The rules of a migration, whose version is published or not.
+pub(crate) fn rules(draft: &Draft, published: bool) -> Rules {
     Rules {
+        serial: draft.serial,
         version: draft.version.clone(),
         published,
         rules: draft.rules.clone(),
+        demands: draft.demands.clone(),
     }
 }
 
@@ -488,14 +494,19 @@ fn abort_table(newest: &Draft, table: &str, older: &[Rules]) -> Option<Step> {
     let rules = rule::statements(&newest.world.base, table, &before.facts, older);
     match rules.is_empty() {
         true => statements.extend(rule::removal(&newest.world.base, table)),
-        false => statements.extend(rules),
+        false => {
+            statements.extend(mark::removal(&newest.world.base, table));
+            statements.extend(rules);
+        }
     }
     let checks = newest
         .ends
         .get(table)
         .into_iter()
         .flat_map(|end| &end.not_null);
-    let checks: BTreeSet<&String> = checks.map(|(_, check)| check).collect();
+    let checks: BTreeSet<&String> = checks
+        .flat_map(|it| std::iter::once(&it.check).chain(&it.proof))
+        .collect();
     let added = now.facts.constraints.keys().filter(|name| {
         !before.facts.constraints.contains_key(*name) && !now.pending.contains(*name)
     });

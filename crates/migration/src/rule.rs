@@ -8,10 +8,15 @@
 //! saving a whole row again does not overwrite what the other version made of it. While the
 //! migration is not published yet, its rules write at every update instead: nobody sees their
 //! targets, and rows that move past the backfill are filled in on the way.
+//!
+//! Where a rule that points up fails, the writer is not refused: the row is marked (`mark`). Where
+//! one that points down fails, the writer is: it is a program of the new version, and the old
+//! one's data must stay exact for as long as there may be a way back.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crate::mark::{self, Demand};
 use crate::schema::{Qualified, Table, TriggerEvent, TriggerFiring, TriggerLevel, TriggerTiming};
 use crate::sql::{expression, literal, quote, shortened};
 use crate::world::{Named, TRIGGER_PREFIX};
@@ -31,6 +36,8 @@ pub(crate) struct Rule {
     pub(crate) alias: String,
     /// The columns that the expression reads.
     pub(crate) sources: Vec<Named>,
+    /// Whether it has a value for every row.
+    pub(crate) total: bool,
     /// The schemas by which it is to be resolved, if it names more than the row.
     pub(crate) search_path: Option<Vec<String>>,
 }
@@ -47,12 +54,16 @@ pub(crate) enum Direction {
 /// The rules of one migration.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
+    /// The number of the migration.
+    pub(crate) serial: u32,
     /// The schema of its version.
     pub(crate) version: String,
     /// Whether programs may use it.
     pub(crate) published: bool,
     /// The rules in order.
     pub(crate) rules: Vec<Rule>,
+    /// What its version demands besides.
+    pub(crate) demands: Vec<Demand>,
 }
 
 /// The name of the trigger that runs the rules.
@@ -89,7 +100,7 @@ pub(crate) fn statements(base: &str, table: &str, facts: &Table, all: &[Rules]) 
         None => "INSERT OR UPDATE".to_owned(),
     };
     let trigger = quote(&trigger_name());
-    vec![
+    let mut statements = vec![
         format!(
             "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS {}",
             function.sql(),
@@ -103,7 +114,9 @@ pub(crate) fn statements(base: &str, table: &str, facts: &Table, all: &[Rules]) 
             function.sql(),
         ),
         format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {trigger}", on.sql()),
-    ]
+    ];
+    statements.extend(mark::notes(base, table, facts, all));
+    statements
 }
 
 /// The statements that take the rules of `table` out of force; harmless if there are none.
@@ -112,7 +125,7 @@ pub(crate) fn removal(base: &str, table: &str) -> Vec<String> {
         schema: base.to_owned(),
         name: table.to_owned(),
     };
-    vec![
+    let mut statements = vec![
         format!(
             "DROP TRIGGER IF EXISTS {} ON {}",
             quote(&trigger_name()),
@@ -122,7 +135,9 @@ pub(crate) fn removal(base: &str, table: &str) -> Vec<String> {
             "DROP FUNCTION IF EXISTS {}()",
             function_name(base, table).sql()
         ),
-    ]
+    ];
+    statements.extend(mark::removal(base, table));
+    statements
 }
 
 /// The columns whose update concerns a rule; `None`: every update may, because a trigger of
@@ -140,10 +155,17 @@ fn update_columns(table: &str, facts: &Table, all: &[Rules]) -> Option<BTreeSet<
     if unpublished || changes_rows {
         return None;
     }
-    let rules = all.iter().flat_map(|migration| &migration.rules);
-    let own = rules.filter(|rule| rule.table == table);
-    let sources = own.flat_map(|rule| rule.sources.iter().map(|s| s.physical.clone()));
-    Some(sources.collect())
+    let mut columns = BTreeSet::new();
+    for migration in all {
+        let own = migration.rules.iter().filter(|rule| rule.table == table);
+        let marked = migration.mark(table).is_some();
+        for rule in own {
+            columns.extend(rule.sources.iter().map(|it| it.physical.clone()));
+            // Who writes a column that is wrong makes it right.
+            columns.extend(marked.then(|| rule.target.clone()));
+        }
+    }
+    Some(columns)
 }
 
 fn body(base: &str, table: &str, facts: &Table, all: &[Rules]) -> String {
@@ -200,8 +222,24 @@ impl Code<'_> {
         };
         let versions = versions.join(", ");
         self.line(1, &format!("IF _gapless_writer {not}IN ({versions}) THEN"));
-        for rule in own {
-            self.rule(rule, migration.published);
+        let mark = match direction {
+            Direction::Up => migration.mark(&self.table.name),
+            Direction::Down => None,
+        };
+        for rule in &own {
+            self.rule(rule, migration.published, mark.as_deref());
+        }
+        if let Some(mark) = &mark {
+            self.demands(migration, mark);
+            self.line(1, &format!("ELSIF NEW.{} IS NOT NULL THEN", quote(mark)));
+            self.line(2, "IF TG_OP = 'UPDATE' THEN");
+            for rule in &own {
+                let written = self.changed(&rule.target);
+                self.line(3, &format!("IF {written} THEN"));
+                self.line(4, &right(mark, &rule.target));
+                self.line(3, "END IF;");
+            }
+            self.line(2, "END IF;");
         }
         self.line(1, "END IF;");
     }
@@ -210,7 +248,7 @@ impl Code<'_> {
         let _ = writeln!(self.text, "{}{text}", "  ".repeat(depth));
     }
 
-    fn rule(&mut self, rule: &Rule, published: bool) {
+    fn rule(&mut self, rule: &Rule, published: bool, mark: Option<&str>) {
         self.values += 1;
         let value = format!("_gapless_value_{}", self.values);
         let target = quote(&rule.target);
@@ -237,22 +275,85 @@ impl Code<'_> {
                 &format!("PERFORM set_config('search_path', {path}, true);"),
             );
         }
-        self.line(3, &format!("<<{}>>", quote(&rule.alias)));
-        self.line(3, "DECLARE");
-        for source in &rule.sources {
-            let (name, column) = (quote(&source.name), quote(&source.physical));
-            let table = self.table.sql();
-            self.line(4, &format!("{name} {table}.{column}%TYPE := NEW.{column};"));
+        // Each such block is a subtransaction, so there is none where nothing can fail.
+        let caught = mark.filter(|_| !rule.total);
+        if caught.is_some() {
+            self.line(3, "BEGIN");
         }
-        self.line(3, "BEGIN");
+        self.row_as((3, &rule.alias), &rule.sources);
         let expression = expression::in_parentheses(&rule.expression);
         self.line(4, &format!("{value} := {expression};"));
         self.line(3, "END;");
+        self.line(3, &format!("NEW.{target} := {value};"));
+        if let Some(mark) = mark {
+            let quoted = quote(mark);
+            self.line(3, &format!("IF NEW.{quoted} IS NOT NULL THEN"));
+            self.line(4, &right(mark, &rule.target));
+            self.line(3, "END IF;");
+        }
+        if let Some(mark) = caught {
+            self.line(3, "EXCEPTION WHEN OTHERS THEN");
+            self.line(4, &format!("IF left(SQLSTATE, 2) IN ({NOT_OF_ROWS}) THEN"));
+            self.line(5, "RAISE;");
+            self.line(4, "END IF;");
+            self.keep((4, mark), &[&rule.target], "left(SQLERRM, 200)");
+            self.line(3, "END;");
+        }
         if rule.search_path.is_some() {
             self.line(3, "PERFORM set_config('search_path', _gapless_path, true);");
         }
-        self.line(3, &format!("NEW.{target} := {value};"));
         self.line(2, "END IF;");
+    }
+
+    /// Opens a block in which columns of the new row have names of their own.
+    fn row_as(&mut self, (depth, alias): (usize, &str), columns: &[Named]) {
+        self.line(depth, &format!("<<{}>>", quote(alias)));
+        self.line(depth, "DECLARE");
+        let table = self.table.sql();
+        for it in columns {
+            let (name, column) = (quote(&it.name), quote(&it.physical));
+            self.line(
+                depth + 1,
+                &format!("{name} {table}.{column}%TYPE := NEW.{column};"),
+            );
+        }
+        self.line(depth, "BEGIN");
+    }
+
+    /// What the new version demands of columns that were just made, before the server would
+    /// refuse the writer.
+    fn demands(&mut self, migration: &Rules, mark: &str) {
+        for (demand, targets) in migration.demands_on(&self.table.name) {
+            let columns: Vec<Named> = demand.columns.iter().map(|it| Named::same(it)).collect();
+            let alias = self.table.name.clone();
+            self.row_as((2, &alias), &columns);
+            self.line(3, &format!("IF ({}) IS FALSE THEN", demand.condition));
+            self.keep((4, mark), &targets, &literal(&demand.reason));
+            self.line(3, "END IF;");
+            self.line(2, "END;");
+        }
+    }
+
+    /// Leaves columns as they were, and marks the row; what was said of one stands.
+    fn keep(&mut self, (depth, mark): (usize, &str), targets: &[&str], reason: &str) {
+        for target in targets {
+            let target = quote(target);
+            self.line(depth, "IF TG_OP = 'UPDATE' THEN");
+            self.line(depth + 1, &format!("NEW.{target} := OLD.{target};"));
+            self.line(depth, "ELSE");
+            self.line(depth + 1, &format!("NEW.{target} := NULL;"));
+            self.line(depth, "END IF;");
+        }
+        let (mark, pairs) = (quote(mark), targets.iter());
+        let pairs = pairs.map(|target| format!("{}, {reason}", literal(target)));
+        let pairs: Vec<String> = pairs.collect();
+        self.line(
+            depth,
+            &format!(
+                "NEW.{mark} := jsonb_build_object({}) || COALESCE(NEW.{mark}, '{{}}');",
+                pairs.join(", ")
+            ),
+        );
     }
 
     /// Whether an update changes a column; some types have no equality, or a lax one.
@@ -272,6 +373,18 @@ impl Code<'_> {
         let column = quote(column);
         format!("NEW.{column}{cast} IS DISTINCT FROM OLD.{column}{cast}")
     }
+}
+
+/// Classes of errors that say nothing of the row: they are the writer's, as ever.
+const NOT_OF_ROWS: &str = "'08', '25', '40', '53', '55', '57', '58', 'XX'";
+
+/// The statement that takes the mark of a column away.
+fn right(mark: &str, target: &str) -> String {
+    let mark = quote(mark);
+    format!(
+        "NEW.{mark} := NULLIF(NEW.{mark} - {}, '{{}}');",
+        literal(target)
+    )
 }
 
 /// A text between dollar signs whose tag does not occur in it.

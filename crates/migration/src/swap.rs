@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ddl;
 use crate::draft::Draft;
+use crate::mark;
 use crate::plan::{Cost, LockLevel, Run, Step, TableLock};
 use crate::rule::{self, Rules};
 use crate::schema::{ConstraintKind, Qualified};
@@ -15,7 +16,7 @@ use crate::world::{Known, Named, World, logical};
 /// The steps that end the migration of `draft`; `settled` is the world after it, and `rules`
 /// those of the migrations that are still in progress then, in its names.
 pub(crate) fn steps(draft: &Draft, settled: &World, rules: &[Rules]) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let mut steps = proofs(draft);
     for group in groups(draft) {
         let swap = Swap {
             draft,
@@ -32,6 +33,41 @@ pub(crate) fn steps(draft: &Draft, settled: &World, rules: &[Rules]) -> Vec<Step
         steps.push(views::removal(previous));
     }
     steps.extend(draft.tail.iter().cloned());
+    steps
+}
+
+/// What is proved before anything goes: that no row is left which an older version's write made
+/// NULL where the version takes none.
+fn proofs(draft: &Draft) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let kept = |table: &&String| draft.world.find_physical(table).is_some();
+    for (table, end) in draft.ends.iter().filter(|(table, _)| kept(table)) {
+        let on = draft.sql(table);
+        for it in &end.not_null {
+            let Some(proof) = &it.proof else {
+                continue;
+            };
+            let (column, name) = (quote(&it.column), quote(proof));
+            steps.push(Step {
+                title: format!("demand of new rows of `{table}` that `{proof}` holds"),
+                statements: vec![format!(
+                    "ALTER TABLE {on} ADD CONSTRAINT {name} CHECK ({column} IS NOT NULL) NOT VALID"
+                )],
+                run: Run::Together,
+                locks: vec![draft.lock(table, LockLevel::AccessExclusive)],
+                cost: Cost::Instant,
+                why: "NOT VALID: no row is read".to_owned(),
+            });
+            steps.push(Step {
+                title: format!("prove `{proof}` for every row of `{table}`"),
+                statements: vec![format!("ALTER TABLE {on} VALIDATE CONSTRAINT {name}")],
+                run: Run::Validate,
+                locks: vec![draft.lock(table, LockLevel::ShareUpdateExclusive)],
+                cost: Cost::Scan,
+                why: "reads every row beside readers and writers".to_owned(),
+            });
+        }
+    }
     steps
 }
 
@@ -56,6 +92,7 @@ fn drop_table(draft: &Draft, gone: &Known) -> Step {
     ));
     let function = rule::function_name(&draft.world.base, &gone.physical).sql();
     statements.push(format!("DROP FUNCTION IF EXISTS {function}()"));
+    statements.push(mark::function_removal(&draft.world.base, &gone.physical));
     Step {
         title: format!("drop the table `{}`", gone.physical),
         statements,
@@ -214,12 +251,14 @@ impl Swap<'_> {
         let on = self.draft.sql(&known.physical);
         let mut statements = Vec::new();
         let end = self.draft.ends.get(&known.physical);
-        for (column, check) in end.into_iter().flat_map(|end| &end.not_null) {
+        for it in end.into_iter().flat_map(|end| &end.not_null) {
             statements.push(format!(
                 "ALTER TABLE {on} ALTER COLUMN {} SET NOT NULL",
-                quote(column)
+                quote(&it.column)
             ));
-            statements.push(format!("ALTER TABLE {on} DROP CONSTRAINT {}", quote(check)));
+            for check in std::iter::once(&it.check).chain(&it.proof) {
+                statements.push(format!("ALTER TABLE {on} DROP CONSTRAINT {}", quote(check)));
+            }
         }
         statements.extend(end.into_iter().flat_map(|end| end.handover.clone()));
         for column in &known.facts.columns {

@@ -2,6 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
+use crate::unconverted::Unconverted;
+
 /// What could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -115,10 +117,10 @@ pub enum DatabaseError {
     },
     /// Some rows cannot be filled in.
     #[error(
-        "{}{rows} {} of {table} cannot be filled in, such as {}: {reason}",
+        "{}{rows} {} of {table} cannot be filled in{}: {reason}",
         if *more { "at least " } else { "" },
         if *rows == 1 { "row" } else { "rows" },
-        keys.join(", ")
+        such_as(keys)
     )]
     RowsRefuse {
         /// The table.
@@ -131,6 +133,25 @@ pub enum DatabaseError {
         keys: Vec<String>,
         /// What the server said of the first.
         reason: String,
+    },
+    /// A change cannot end: rows would lose what a program of an older version wrote.
+    #[error(
+        "`{version}` is not contracted: {} {} of {} {} what a program of an older version wrote and `up` \
+         could not convert{}: {}; write another value to {} through either version, or delete {}",
+        rows.rows,
+        if rows.rows == 1 { "row" } else { "rows" },
+        rows.table,
+        if rows.rows == 1 { "holds" } else { "hold" },
+        such_as(&rows.keys),
+        rows.reason,
+        if rows.rows == 1 { "it" } else { "each" },
+        if rows.rows == 1 { "it" } else { "them" },
+    )]
+    Unconverted {
+        /// The change.
+        version: String,
+        /// The rows of one table.
+        rows: Unconverted,
     },
     /// The change was refused, and all of it was taken back.
     #[error("`{version}` was taken back, nothing was published: {source}")]
@@ -228,6 +249,7 @@ impl DatabaseError {
             | Self::Patience { .. }
             | Self::NeverDone { .. }
             | Self::RowsRefuse { .. }
+            | Self::Unconverted { .. }
             | Self::TakenBack { .. }
             | Self::Refused { .. }
             | Self::Pooled { .. }
@@ -247,6 +269,14 @@ impl DatabaseError {
             Self::Connect { source, .. } | Self::Sql { source, .. } => source.code(),
             _ => None,
         }
+    }
+}
+
+/// Some keys for a person; none where rows have no key.
+fn such_as(keys: &[String]) -> String {
+    match keys.is_empty() {
+        true => String::new(),
+        false => format!(", such as {}", keys.join(", ")),
     }
 }
 

@@ -17,6 +17,7 @@ mod run;
 mod settings;
 mod state;
 mod tls;
+mod unconverted;
 mod url;
 
 pub use change::plan;
@@ -26,4 +27,5 @@ pub use event::{Blocker, Event, Observer, Progress};
 pub use run::{BlockedSession, Runner, blocked};
 pub use settings::{Consent, Settings, Wish};
 pub use state::{Change, Entry, Kind, Phase, history};
+pub use unconverted::Unconverted;
 pub use url::{Encryption, Url};

@@ -25,6 +25,7 @@ use crate::lock;
 use crate::pool;
 use crate::settings::{Helm, Settings, Wish};
 use crate::state::{self, Change, Entry, Phase};
+use crate::unconverted;
 use crate::url::Url;
 
 /// The only one that changes the schema of its database, for as long as it lives.
@@ -153,6 +154,10 @@ impl Runner {
                 of: steps.len(),
                 title: step.title.clone(),
             });
+            if part == Part::Publish && index + 1 == steps.len() {
+                let of = (rank, plan.version.base.as_str());
+                unconverted::refuse_publication(&self.connection.client, of).await?;
+            }
             let place = step::Place {
                 rank,
                 part,

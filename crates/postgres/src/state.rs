@@ -6,6 +6,7 @@ use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
 use crate::error::{DatabaseError, Doing as _};
+use crate::unconverted::{self, Unconverted};
 
 /// The format of the tables, raised when one changes; a newer one is not touched.
 const FORMAT: i32 = 1;
@@ -51,6 +52,16 @@ CREATE TABLE gapless.backfill (
     failed_reason text,
     finished boolean NOT NULL DEFAULT false,
     PRIMARY KEY (installed_rank, position)
+);";
+
+/// Added to the tables later, and so made where it is not.
+const UNCONVERTED: &str = "
+CREATE TABLE IF NOT EXISTS gapless.unconverted (
+    installed_rank int NOT NULL,
+    \"table\" text NOT NULL,
+    key text,
+    error text NOT NULL,
+    noted_on timestamptz NOT NULL DEFAULT clock_timestamp()
 );";
 
 /// Two that look at the same time must not both make the tables.
@@ -200,6 +211,8 @@ pub struct Entry {
     pub plan: Option<Plan>,
     /// Rows that were filled in.
     pub rows_done: i64,
+    /// Rows that are noted as not converted: there is no contract while there are any.
+    pub unconverted: Vec<Unconverted>,
 }
 
 const ENTRIES: &str = "
@@ -223,7 +236,16 @@ pub async fn history(client: &Client) -> Result<Vec<Entry>, DatabaseError> {
         .query(ENTRIES, &[])
         .await
         .doing("read the history of changes")?;
-    rows.iter().map(entry).collect()
+    let mut noted = unconverted::noted(client).await?;
+    let with_notes = |row: &Row| {
+        let entry = entry(row)?;
+        let unconverted = noted.remove(&entry.installed_rank).unwrap_or_default();
+        Ok(Entry {
+            unconverted,
+            ..entry
+        })
+    };
+    rows.iter().map(with_notes).collect()
 }
 
 fn entry(row: &Row) -> Result<Entry, DatabaseError> {
@@ -258,6 +280,7 @@ fn entry(row: &Row) -> Result<Entry, DatabaseError> {
         plan,
         rows_done: row.get(14),
         source: row.get(15),
+        unconverted: Vec::new(),
     })
 }
 
@@ -285,7 +308,10 @@ async fn format(client: &Client) -> Result<Option<i32>, DatabaseError> {
 /// Makes the tables where they are not.
 pub(crate) async fn prepare(client: &mut Client) -> Result<(), DatabaseError> {
     if format(client).await?.is_some() {
-        return Ok(());
+        return match unconverted::is_there(client).await? {
+            true => Ok(()),
+            false => made(client.batch_execute(UNCONVERTED).await),
+        };
     }
     let may = client
         .query_one(
@@ -310,8 +336,13 @@ pub(crate) async fn prepare(client: &mut Client) -> Result<(), DatabaseError> {
         .doing(making)?;
     if format(transaction.client()).await?.is_none() {
         transaction.batch_execute(TABLES).await.doing(making)?;
+        made(transaction.batch_execute(UNCONVERTED).await)?;
     }
     transaction.commit().await.doing(making)
+}
+
+fn made(table: Result<(), tokio_postgres::Error>) -> Result<(), DatabaseError> {
+    table.doing("make the history of changes")
 }
 
 /// The rank that the next entry gets, if nobody else writes one before.

@@ -49,7 +49,7 @@ impl AddColumn {
         }
         let name = draft.artefact(&spec.name);
         let on = draft.sql(&old.physical);
-        let mut column = facts::column(
+        let mut column = column::plain(
             &name,
             facts::serial(&spec.data_type).unwrap_or(&spec.data_type),
         );

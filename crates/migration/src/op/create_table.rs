@@ -91,7 +91,7 @@ impl CreateTable {
     fn add_column(&self, draft: &Draft, known: &mut Known, spec: &ColumnSpec) -> String {
         let name = &spec.name;
         let serial = facts::serial(&spec.data_type);
-        let mut column = facts::column(name, serial.unwrap_or(&spec.data_type));
+        let mut column = crate::column::plain(name, serial.unwrap_or(&spec.data_type));
         column.nullable = spec.nullable && !spec.pk;
         column.comment = spec.comment.as_ref().map(|text| text.value.clone());
         let mut text = format!("{} {}", quote(name), spec.data_type.value);

@@ -10,8 +10,8 @@ use crate::column;
 use crate::draft::Draft;
 use crate::file::{Placed, Text};
 use crate::schema::{
-    Column, Constraint, ConstraintKind, Estimate, ForeignKey, Index, IndexKey, IndexPart,
-    Persistence, Qualified, ReplicaIdentity, RowSecurity, Table, TableKind,
+    Constraint, ConstraintKind, Estimate, ForeignKey, Index, IndexKey, IndexPart, Persistence,
+    Qualified, ReplicaIdentity, RowSecurity, Table, TableKind,
 };
 use crate::sql::{expression, quote, shortened};
 use crate::world::{Known, physical};
@@ -43,27 +43,6 @@ pub(super) fn table(owner: &str, comment: Option<&Text>) -> Table {
         referenced_by: BTreeSet::new(),
         dependents: Vec::new(),
         estimate: Estimate::default(),
-    }
-}
-
-/// A nullable column without anything.
-pub(super) fn column(name: &str, data_type: &str) -> Column {
-    Column {
-        name: name.to_owned(),
-        data_type: data_type.to_owned(),
-        collation: None,
-        nullable: true,
-        default: None,
-        generated: None,
-        identity: None,
-        sequence: None,
-        comment: None,
-        storage: None,
-        compression: None,
-        statistics: None,
-        options: BTreeSet::new(),
-        privileges: None,
-        inherited: false,
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Part, Runner, found, plan_of, unfinished};
 use crate::change;
 use crate::error::DatabaseError;
 use crate::state::{self, Entry, Phase};
+use crate::unconverted;
 
 impl Runner {
     /// Removes what the version before `version` needed. Its steps begin with what may still
@@ -46,6 +47,8 @@ impl Runner {
             )));
         }
         let (rank, mut plan) = (entry.installed_rank, plan_of(entry)?);
+        let of = (rank, entry.base.as_str());
+        unconverted::refuse_contract(&self.connection.client, of, version).await?;
         if entry.phase == Phase::Published {
             let client = &mut self.connection.client;
             let steps = change::end(client, (&history, entry), migration::contract).await?;
@@ -55,6 +58,7 @@ impl Runner {
             state::set_plan(&self.connection.client, (rank, Phase::Contract), &plan).await?;
         }
         self.steps(rank, Part::Contract, &plan).await?;
+        unconverted::forget(&self.connection.client, rank).await?;
         state::set_phase(&self.connection.client, rank, Phase::Contracted, None).await
     }
 
@@ -101,9 +105,11 @@ impl Runner {
     /// but what runs alone may.
     async fn is_untouched(&self, entry: &Entry) -> Result<bool, DatabaseError> {
         let plan = plan_of(entry)?;
+        let proofs = proofs(&plan.contract);
         let alone = |step: &Step| matches!(step.run, Run::Alone { .. });
         let done = self.done(entry.installed_rank, Part::Contract).await?;
-        Ok(done.is_empty() && !plan.contract.first().is_some_and(alone))
+        let proving = |position: &i32| usize::try_from(*position).is_ok_and(|it| it < proofs);
+        Ok(done.iter().all(proving) && !plan.contract.get(done.len()).is_some_and(alone))
     }
 
     /// What stands below the change may have been contracted since it was planned.
@@ -135,6 +141,14 @@ impl Runner {
     ) -> Result<(), DatabaseError> {
         state::set_phase(&self.connection.client, rank, Phase::Abort, Some(reason)).await?;
         self.steps(rank, Part::Abort, plan).await?;
+        unconverted::forget(&self.connection.client, rank).await?;
         state::set_phase(&self.connection.client, rank, Phase::Aborted, None).await
     }
+}
+
+/// How many steps a contract begins with that only prove: constraints, each with its validation.
+fn proofs(steps: &[Step]) -> usize {
+    let pairs = steps.chunks(2);
+    let proving = |pair: &&[Step]| pair.last().is_some_and(|it| it.run == Run::Validate);
+    pairs.take_while(proving).map(<[Step]>::len).sum()
 }

@@ -21,3 +21,4 @@ mod stand;
 mod survive;
 mod tls;
 mod traffic;
+mod unconverted;

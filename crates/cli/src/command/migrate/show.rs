@@ -124,6 +124,17 @@ pub(super) fn status(open: &[&Entry], pending: &[&str]) -> String {
             entry.version,
             entry.phase.name()
         );
+        for it in &entry.unconverted {
+            let keys = match it.keys.is_empty() {
+                true => String::new(),
+                false => format!(", such as {}", it.keys.join(", ")),
+            };
+            let _ = writeln!(
+                text,
+                "  {} of {} not converted{keys}: {}; no contract until they are written again",
+                it.rows, it.table, it.reason
+            );
+        }
     }
     if open.is_empty() {
         text.push_str("no migration is in progress\n");
