@@ -20,7 +20,7 @@ pub(crate) fn run() -> Result<serde_json::Value, String> {
     Ok(json!({ "worker_kib": worker, "supervisor_kib": supervisor }))
 }
 
-fn anonymous_kib(pid: u32) -> Result<u64, String> {
+pub(crate) fn anonymous_kib(pid: u32) -> Result<u64, String> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));

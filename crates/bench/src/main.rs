@@ -31,6 +31,11 @@ const BENCHES: [(&str, Bench); 9] = [
 
 fn main() -> ExitCode {
     let mut asked: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, from, to] = asked.as_slice()
+        && role == "relay"
+    {
+        return relay(from, to);
+    }
     let whole = asked.len();
     asked.retain(|argument| argument != "--json");
     let json = asked.len() < whole || !std::io::stdout().is_terminal();
@@ -70,4 +75,19 @@ fn main() -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// A process of the benchmark's own, which it starts to be measured.
+fn relay(from: &str, to: &str) -> ExitCode {
+    let served = match (from.parse(), to.parse()) {
+        (Ok(from), Ok(to)) => proxy::relay::serve(from, to).map_err(|error| error.to_string()),
+        _ => Err("usage: bench relay FROM TO (ports)".to_owned()),
+    };
+    served.map_or_else(
+        |error| {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
 }

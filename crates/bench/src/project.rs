@@ -12,6 +12,18 @@ pub(crate) struct Project {
     version: u32,
     replicas: u32,
     rollout: &'static str,
+    server: String,
+}
+
+/// What a project is started with.
+pub(crate) struct Setup<'a> {
+    pub(crate) replicas: u32,
+    /// Lines of `[service.web.rollout]`.
+    pub(crate) rollout: &'static str,
+    /// More lines of `[server]`.
+    pub(crate) server: String,
+    /// Arguments of the server.
+    pub(crate) args: &'a [&'a str],
 }
 
 /// The release binary beside this one.
@@ -32,15 +44,27 @@ impl Project {
         rollout: &'static str,
         args: &[&str],
     ) -> Result<Self, String> {
+        let server = String::new();
+        Self::start_with(Setup {
+            replicas,
+            rollout,
+            server,
+            args,
+        })
+    }
+
+    /// Starts a server and deploys the program once.
+    pub(crate) fn start_with(setup: Setup<'_>) -> Result<Self, String> {
         let address = free_address().map_err(|error| error.to_string())?;
         let mut stage = Stage::new(&binary()?).map_err(|error| error.to_string())?;
-        stage.serve(args).map_err(|error| error.to_string())?;
+        stage.serve(setup.args).map_err(|error| error.to_string())?;
         let mut project = Self {
             stage,
             address,
             version: 0,
-            replicas,
-            rollout,
+            replicas: setup.replicas,
+            rollout: setup.rollout,
+            server: setup.server,
         };
         project.deploy(&[])?;
         Ok(project)
@@ -55,6 +79,7 @@ project = "bench"
 
 [server]
 http = "{}"
+{}
 
 [service.web]
 artifact = "app"
@@ -67,7 +92,7 @@ env = {{ VERSION = "{}" }}
 [service.web.rollout]
 {}
 "#,
-            self.address, self.replicas, self.version, self.rollout
+            self.address, self.server, self.replicas, self.version, self.rollout
         );
         self.stage.write(&text).map_err(|error| error.to_string())?;
         let all: Vec<&str> = ["deploy"].into_iter().chain(args.iter().copied()).collect();

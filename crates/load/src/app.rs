@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, channel::Channel};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -129,6 +129,7 @@ async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, 
         "/healthz" => text("ok\n".to_owned()),
         "/events" => events(&app),
         "/socket" => socket(request),
+        path if path.starts_with("/bytes/") => bytes(path),
         path if path == "/item" || path.starts_with("/item/") => item(&app),
         _ => plain(&app, request).await,
     };
@@ -190,6 +191,34 @@ fn item(app: &App) -> Response<Body> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// As many bytes as the path says, at most a gibibyte, without the memory for them.
+fn bytes(path: &str) -> Response<Body> {
+    static PART: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    let size = path.trim_start_matches("/bytes/").parse::<u64>();
+    let Some(size) = size.ok().filter(|&size| size <= 1 << 30) else {
+        let mut response = text("a number of bytes, at most 1073741824\n".to_owned());
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
+    let (mut send, body) = Channel::<Bytes, Infallible>::new(4);
+    tokio::spawn(async move {
+        let mut left = size;
+        while left > 0 {
+            let part = left.min(PART.len() as u64);
+            let data = Bytes::from_static(&PART[..part as usize]);
+            if send.send(Frame::data(data)).await.is_err() {
+                return;
+            }
+            left -= part;
+        }
+    });
+    let mut response = Response::new(body.boxed());
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from(size));
     response
 }
 
