@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::{
-    Affinity, AudienceValue, Balancing, Count, Metric, Network, OnFail, OnNoData, Port, Protocol,
-    ProxyProtocol, SearchPath, ServiceName, Share,
+    Affinity, AudienceValue, Balancing, Count, Demand, Metric, Network, OnFail, OnNoData, Port,
+    Protocol, ProxyProtocol, SearchPath, ServiceName, Share,
 };
 
 use crate::declare::{Section, StrategyName};
@@ -37,6 +37,7 @@ pub(crate) enum Value {
     Match(AudienceValue),
     ProxyProtocol(ProxyProtocol),
     Protocol(Protocol),
+    Demand(Demand),
     Balancing(Balancing),
     SearchPath(SearchPath),
     Command(Vec<Item<String>>),
@@ -193,6 +194,7 @@ content! {
     Match => AudienceValue,
     ProxyProtocol => ProxyProtocol,
     Protocol => Protocol,
+    Demand => Demand,
     Balancing => Balancing,
     SearchPath => SearchPath,
 }

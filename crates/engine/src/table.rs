@@ -50,12 +50,12 @@ fn listen_publicly(state: &State, routes: Vec<Route>, table: &mut Table) {
         let listener = Listener {
             address: https.address,
             kind: ListenerKind::Https,
-            // Its header would come before the handshake.
-            proxy_protocol: false,
+            proxy_protocol: state.server.peers.proxy_protocol,
             routes: routes.clone(),
         };
         table.listeners.insert(0, listener);
         table.certificates = https.certificates.clone();
+        table.clients = https.clients.clone();
     }
     if let Some(address) = state.server.http {
         let listener = Listener {

@@ -12,6 +12,28 @@ pub struct Https {
     pub address: SocketAddr,
     /// What it identifies itself with; at least one, the first for clients that name no host.
     pub certificates: Vec<CertificateFiles>,
+    /// What clients identify themselves with; `None`: they are not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<ClientCertificates>,
+}
+
+/// Certificates that clients show in the handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCertificates {
+    /// The authorities that may have issued them, in PEM form; an absolute path.
+    pub ca: String,
+    /// What becomes of a client that shows none. One that shows a wrong one is refused.
+    pub demand: Demand,
+}
+
+/// What becomes of a client that shows no certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Demand {
+    /// It is refused in the handshake.
+    Required,
+    /// It is served, and the program is told of nobody.
+    Optional,
 }
 
 /// Where a certificate and its key are, as absolute paths.

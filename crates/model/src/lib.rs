@@ -28,7 +28,7 @@ pub use command::{Command, Deploy, DeployService, PAUSE_MAX, Refusal};
 pub use database::{
     Database, DatabaseName, DatabasePolicy, ReleaseDatabase, SchemaVersion, SearchPath,
 };
-pub use https::{CertificateFiles, Https, HttpsPolicy, ProgramTls};
+pub use https::{CertificateFiles, ClientCertificates, Demand, Https, HttpsPolicy, ProgramTls};
 pub use id::{Epoch, InstanceId, NameError, ReleaseId, Revision, RolloutId, ServiceName};
 pub use limits::{Deadline, EndpointLimits, Queue};
 pub use maintenance::{Maintenance, MaintenanceError, Page, Pass};

@@ -128,7 +128,7 @@ fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange, visit: &Visit
         let ends = (visit.caller.source(client), client.entrance.address);
         http1::write_introduction(version, ends, &mut up.out);
     }
-    let fields = visit.caller.fields();
+    let fields = visit.caller.fields(client);
     let rewrite = visit.rewrite(client, &fields);
     http1::write_request(&exchange.request, &rewrite, &mut up.out);
     up.hold = Hold::Everything;
@@ -139,7 +139,7 @@ fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange, visit: &Visit
 
 /// Begins a copy for the service's shadow, and hands it over if no body is to come.
 fn copy<S: Stream>(client: &Client<S>, exchange: &mut Exchange, (visit, drawn): (&Visit, &Drawn)) {
-    let fields = visit.caller.fields();
+    let fields = visit.caller.fields(client);
     let mut replace = fields.as_slice().to_vec();
     replace.push((SHADOW, drawn.mark()));
     if drawn.compares {
@@ -220,7 +220,7 @@ async fn attempt<S: Stream>(
             return unfinished(claim, end, false);
         }
     };
-    let fields = visit.caller.fields();
+    let fields = visit.caller.fields(client);
     let upstream_side = UpstreamSide::new(&exchange.request, &visit.rewrite(client, &fields));
     let mut relay = Relay {
         client,

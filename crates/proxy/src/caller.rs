@@ -12,6 +12,9 @@ use crate::client::Client;
 use crate::stream::Stream;
 use crate::thread::Thread;
 
+/// Who the client has proven to be in the handshake of TLS, in a header field of its own.
+const CLIENT_SUBJECT: &str = "x-client-certificate-subject";
+
 /// Who sent a request, as far as the peer that brought it is believed.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -68,8 +71,11 @@ impl Caller {
     }
 
     /// Header fields that replace the request's own on the way to the program.
-    pub(crate) fn fields(&self) -> Fields<'_> {
+    pub(crate) fn fields<'a, S: Stream>(&'a self, client: &'a Client<S>) -> Fields<'a> {
         let mut fields = Fields::default();
+        // Nobody else's word is taken for it.
+        let subject = client.subject().unwrap_or_default();
+        fields.push((CLIENT_SUBJECT, subject.as_bytes()));
         if let Some(id) = &self.request_id {
             fields.push((REQUEST_ID, id));
         }
@@ -102,10 +108,10 @@ impl Caller {
     }
 }
 
-/// Up to three header fields of ours.
+/// Up to four header fields of ours.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'a> {
-    fields: [(&'a str, &'a [u8]); 3],
+    fields: [(&'a str, &'a [u8]); 4],
     count: usize,
 }
 

@@ -209,6 +209,14 @@ impl<S: Stream> Client<S> {
         matches!(self.security, Security::Tls(_))
     }
 
+    /// Who the client has proven to be in the handshake.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        match &self.security {
+            Security::Plain => None,
+            Security::Tls(secured) => secured.subject.as_deref(),
+        }
+    }
+
     /// True if the connection was made for another host than a request names.
     pub(crate) fn is_misdirected(&self, hostname: &[u8]) -> bool {
         match &self.security {

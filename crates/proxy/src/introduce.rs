@@ -1,4 +1,5 @@
-//! Connections that begin with a PROXY protocol header: read before the first request is.
+//! Connections that begin with a PROXY protocol header: read before the first request is, or
+//! before the handshake of TLS.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -6,13 +7,19 @@ use std::task::{Context, Poll};
 
 use http1::{Introduced, Introduction};
 use model::Revision;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
 
 use crate::buffer::Fill;
-use crate::client::Client;
+use crate::client::{Arrival, Client};
 use crate::exchange::Exchange;
+use crate::orders::Ending;
 use crate::stream::Stream;
 use crate::thread::Thread;
 use crate::watch::State;
+
+/// How much is looked at at a time before a handshake.
+const PEEKED_BYTES: usize = 512;
 
 /// How connections to an address begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +55,75 @@ impl Thread {
             }
         })
     }
+
+    fn trusts(&self, peer: SocketAddr) -> bool {
+        self.with_routing(|routing| routing.table.peers.trusts(peer.ip()))
+    }
+}
+
+impl Arrival {
+    /// Finds out whose connection this is, and reads no byte beyond the header that says so.
+    ///
+    /// # Errors
+    ///
+    /// [`NotKnown`]: then the connection is to be closed.
+    pub(crate) async fn introduced(&mut self, stream: &TcpStream) -> Result<(), NotKnown> {
+        match self.thread.beginning(self.entrance.address) {
+            // Whoever has what is needed for a handshake has a table, too.
+            Beginning::Plain | Beginning::Unknown => return Ok(()),
+            Beginning::Introduced if !self.thread.trusts(self.peer) => {
+                return Err(NotKnown::Stranger);
+            }
+            Beginning::Introduced => {}
+        }
+        let mut header = Vec::new();
+        let introduction = poll_fn(|context| self.poll_header(context, stream, &mut header)).await;
+        if let Introduction::For(client) = introduction? {
+            self.peer = client;
+            if !self.is_within_bound() {
+                return Err(NotKnown::Stranger);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes are looked at first, and taken once it is known that they belong to the header.
+    fn poll_header(
+        &self,
+        context: &mut Context<'_>,
+        stream: &TcpStream,
+        header: &mut Vec<u8>,
+    ) -> Poll<Result<Introduction, NotKnown>> {
+        loop {
+            let mut bytes = [0; PEEKED_BYTES];
+            let mut room = ReadBuf::new(&mut bytes);
+            let seen = match stream.poll_peek(context, &mut room) {
+                Poll::Ready(Ok(1..)) => room.filled(),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NotKnown::Gone)),
+                Poll::Pending if self.watch.is_overdue() => {
+                    return Poll::Ready(Err(NotKnown::Late));
+                }
+                Poll::Pending if self.thread.ending() >= Ending::Closing => {
+                    return Poll::Ready(Err(NotKnown::Gone));
+                }
+                Poll::Pending => return Poll::Pending,
+            };
+            let before = header.len();
+            header.extend_from_slice(seen);
+            let (own, whole) = match http1::read_introduction(header) {
+                Err(_) => return Poll::Ready(Err(NotKnown::Stranger)),
+                Ok(Introduced::Partly) => (seen.len(), None),
+                Ok(Introduced::Whole(bytes, whole)) => (bytes - before, Some(whole)),
+            };
+            let taken = stream.try_read(&mut bytes[..own]);
+            match (taken, whole) {
+                (Ok(count), _) if count != own => return Poll::Ready(Err(NotKnown::Gone)),
+                (Err(_), _) => return Poll::Ready(Err(NotKnown::Gone)),
+                (Ok(_), Some(whole)) => return Poll::Ready(Ok(whole)),
+                (Ok(_), None) => {}
+            }
+        }
+    }
 }
 
 impl<S: Stream> Client<S> {
@@ -57,7 +133,9 @@ impl<S: Stream> Client<S> {
     ///
     /// [`NotKnown`]: then the connection is to be closed.
     pub(crate) async fn introduced(&mut self, exchange: &mut Exchange) -> Result<(), NotKnown> {
-        if self.thread.beginning(self.entrance.address) == Beginning::Plain {
+        let beginning = self.thread.beginning(self.entrance.address);
+        // Before a handshake its header was read already.
+        if beginning == Beginning::Plain || self.is_secured() {
             return Ok(());
         }
         self.watch
@@ -79,7 +157,7 @@ impl<S: Stream> Client<S> {
                     self.watch.set_state(State::Waiting);
                     return self.patience();
                 }
-                (Beginning::Introduced, _) if !self.is_trusted() => return refused(),
+                (Beginning::Introduced, _) if !self.thread.trusts(self.peer) => return refused(),
                 (Beginning::Introduced, Err(_)) => return refused(),
                 (Beginning::Introduced, Ok(Introduced::Whole(bytes, introduction))) => {
                     exchange.up.input.consume(bytes);
@@ -103,12 +181,6 @@ impl<S: Stream> Client<S> {
                 Poll::Pending => return self.patience(),
             }
         }
-    }
-
-    fn is_trusted(&self) -> bool {
-        let peer = self.peer.ip();
-        self.thread
-            .with_routing(|routing| routing.table.peers.trusts(peer))
     }
 
     fn patience(&self) -> Poll<Result<(), NotKnown>> {

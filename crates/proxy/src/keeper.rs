@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::{CertificateFiles, ProgramTls};
+use model::{CertificateFiles, ClientCertificates, ProgramTls};
 use rustls::ServerConfig;
-use tls::{Certificate, Certificates, Stamp, Tickets, Trust, Trusts};
+use tls::{Certificate, Certificates, Clients, Stamp, Tickets, Trust, Trusts};
 use traffic::{Cell, ServiceTable, Table};
 
 use crate::secure::PROTOCOLS;
@@ -36,6 +36,9 @@ struct Kept {
     /// In the table's order.
     files: Vec<CertificateFiles>,
     loaded: BTreeMap<CertificateFiles, Loaded>,
+    /// What clients must show, and the last of it that could be read.
+    demanded: Option<ClientCertificates>,
+    clients: Option<Clients>,
     /// What each endpoint that speaks over TLS must prove.
     wanted: Vec<(Cell, ProgramTls)>,
     trusts: Trusts,
@@ -61,10 +64,15 @@ impl Keeper {
     pub(crate) fn follow(&self, table: &Table) -> Tls {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let files = &table.certificates;
-        let differs = kept.files != *files;
+        let mut differs = kept.files != *files;
         if differs {
             kept.files.clone_from(files);
             kept.loaded.retain(|own, _| files.contains(own));
+        }
+        if kept.demanded != table.clients {
+            differs = true;
+            kept.demanded.clone_from(&table.clients);
+            kept.clients = None;
         }
         if kept.load_changed() || differs {
             kept.tls.listeners = kept.config(&self.tickets);
@@ -127,7 +135,7 @@ impl Kept {
 
     /// Reads what has changed since it was read last. True if there was anything.
     fn load_changed(&mut self) -> bool {
-        let mut changed = false;
+        let mut changed = self.load_clients();
         for files in &self.files {
             let stamp = Stamp::of(files);
             if self.loaded.get(files).is_some_and(|own| own.stamp == stamp) {
@@ -152,7 +160,34 @@ impl Kept {
         changed
     }
 
+    /// Reads what clients must show, if that has changed. True if it has.
+    fn load_clients(&mut self) -> bool {
+        let Some(demanded) = &self.demanded else {
+            return false;
+        };
+        let is_kept = |clients: &Clients| !clients.is_stale(demanded);
+        if self.clients.as_ref().is_some_and(is_kept) {
+            return false;
+        }
+        match Clients::load(demanded) {
+            Ok(clients) => {
+                self.clients = Some(clients);
+                true
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "what clients must show cannot be read");
+                self.clients = self.clients.take().map(|kept| kept.kept(demanded));
+                false
+            }
+        }
+    }
+
     fn config(&self, tickets: &Arc<Tickets>) -> Option<Arc<ServerConfig>> {
+        // Nobody is served without being asked who it is.
+        if self.demanded.is_some() && self.clients.is_none() {
+            return None;
+        }
         let loaded = self.files.iter().filter_map(|files| self.loaded.get(files));
         let certificates: Vec<Certificate> = loaded
             .filter_map(|loaded| loaded.certificate.clone())
@@ -164,6 +199,7 @@ impl Kept {
             Arc::new(Certificates::new(certificates)),
             tickets,
             PROTOCOLS,
+            self.clients.as_ref(),
         ) {
             Ok(config) => Some(Arc::new(config)),
             Err(error) => {

@@ -12,10 +12,11 @@ use tokio::io::{AsyncBufRead as _, AsyncWrite as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use traffic::Closed;
+use traffic::{Closed, Rejected};
 
 use crate::client::{Arrival, Client, Security};
 use crate::http2;
+use crate::introduce::NotKnown;
 use crate::orders::Ending;
 use crate::serve;
 use crate::stream::Stream;
@@ -31,6 +32,8 @@ pub(crate) const PROTOCOLS: &[&[u8]] = &[HTTP2, b"http/1.1"];
 pub(crate) struct Secured {
     /// The host it asked for, in lower case.
     pub(crate) host: Option<Box<str>>,
+    /// Who it has proven to be.
+    pub(crate) subject: Option<Box<str>>,
 }
 
 impl Stream for TlsStream<TcpStream> {
@@ -60,7 +63,7 @@ impl Stream for TlsStream<TcpStream> {
 }
 
 /// Secures a connection and serves it.
-pub(crate) async fn serve(arrival: Arrival, stream: TcpStream) {
+pub(crate) async fn serve(mut arrival: Arrival, stream: TcpStream) {
     poll_fn(|context| {
         arrival.watch.wake_me(context);
         Poll::Ready(())
@@ -74,11 +77,22 @@ pub(crate) async fn serve(arrival: Arrival, stream: TcpStream) {
         return;
     };
     arrival.watch.set_state(State::Busy);
+    match arrival.introduced(&stream).await {
+        Ok(()) => {}
+        Err(NotKnown::Late) => return arrival.thread.writer.closed(Closed::HandshakeTimeout),
+        Err(NotKnown::Stranger) => {
+            return arrival.thread.writer.rejected(None, Rejected::BadRequest);
+        }
+        Err(NotKnown::Gone) => return,
+    }
     match handshake(&arrival, config, stream).await {
         Ok(stream) => {
-            let host = stream.get_ref().1.server_name();
+            let session = stream.get_ref().1;
+            let host = session.server_name();
             let host = host.map(|host| host.to_ascii_lowercase().into());
-            let security = Security::Tls(Rc::new(Secured { host }));
+            let shown = session.peer_certificates().and_then(<[_]>::first);
+            let subject = shown.and_then(tls::subject).map(Into::into);
+            let security = Security::Tls(Rc::new(Secured { host, subject }));
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let client = Client::new(arrival, stream, security);
             if is_http2 {

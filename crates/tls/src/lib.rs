@@ -6,12 +6,14 @@
 
 mod certificate;
 mod choose;
+mod clients;
 mod server;
 mod ticket;
 mod trust;
 
 pub use certificate::{Certificate, LoadError, Stamp, load};
 pub use choose::Certificates;
+pub use clients::{Clients, subject};
 pub use server::{ConfigError, server};
 pub use ticket::Tickets;
 pub use trust::{Trust, Trusts};

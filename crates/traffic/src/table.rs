@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use model::{
-    AccessLog, Affinity, CertificateFiles, Delivery, HttpsPolicy, InstanceId, Maintenance, Peers,
-    ProgramTls, Protocol, ProxyLimits, ReleaseId, Revision, RolloutId, ServiceName, Share, Time,
+    AccessLog, Affinity, CertificateFiles, ClientCertificates, Delivery, HttpsPolicy, InstanceId,
+    Maintenance, Peers, ProgramTls, Protocol, ProxyLimits, ReleaseId, Revision, RolloutId,
+    ServiceName, Share, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct Table {
     /// What HTTPS listeners identify themselves with, the first for clients that name no host.
     #[serde(default)]
     pub certificates: Vec<CertificateFiles>,
+    /// What clients of HTTPS listeners identify themselves with; `None`: they are not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<ClientCertificates>,
 }
 
 /// An address that requests arrive at.

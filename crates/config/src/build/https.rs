@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use model::{CertificateFiles, Https, HttpsPolicy, ProgramTls, Protocol, ServiceName};
+use model::{
+    CertificateFiles, ClientCertificates, Https, HttpsPolicy, ProgramTls, Protocol, ServiceName,
+};
 
 use crate::diagnostic::{Mistake, Mistakes};
 use crate::value::Table;
@@ -28,6 +30,14 @@ pub(super) fn build(server: &Table, mistakes: &mut Mistakes<'_>) -> Option<Https
     Some(Https {
         address,
         certificates,
+        clients: clients(tls),
+    })
+}
+
+fn clients(tls: &Table) -> Option<ClientCertificates> {
+    Some(ClientCertificates {
+        ca: tls.get("client_ca")?,
+        demand: tls.value("client_certificate"),
     })
 }
 

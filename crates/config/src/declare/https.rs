@@ -1,7 +1,7 @@
 //! TLS: the server's certificates, and what HTTPS means for a service.
 
 use super::{Field, Kind, Section};
-use crate::form::{ABSOLUTE_PATH, DURATION, TLS_NAME};
+use crate::form::{ABSOLUTE_PATH, DEMAND, DURATION, TLS_NAME};
 
 /// `tls`.
 pub(crate) const TLS: Section = Section {
@@ -12,7 +12,23 @@ pub(crate) const TLS: Section = Section {
         "Certificates, chosen by the host that a client asks for; the first is for those that \
          name none.",
     )
-    .required("[{ cert = \"/etc/shop/cert.pem\", key = \"/etc/shop/key.pem\" }]")],
+    .required("[{ cert = \"/etc/shop/cert.pem\", key = \"/etc/shop/key.pem\" }]"),
+    Field::new(
+        "client_ca",
+        Kind::Text(&ABSOLUTE_PATH),
+        "File with the authorities that may have issued clients' certificates, in PEM form, read \
+         again whenever it changes. Whose is verified is told to programs in \
+         X-Client-Certificate-Subject, which nobody else can send.",
+    )
+    .optional("clients are not asked who they are"),
+    Field::new(
+        "client_certificate",
+        Kind::Text(&DEMAND),
+        "Whether a client without certificate is refused in the handshake (required) or served \
+         (optional). One with a wrong certificate is always refused.",
+    )
+    .default("\"required\"")
+    .needs("client_ca")],
     one_of: &[],
 };
 

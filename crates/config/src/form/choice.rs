@@ -1,6 +1,6 @@
 //! Words from a closed list.
 
-use model::{Affinity, Metric, OnFail, OnNoData, Protocol, ProxyProtocol, SearchPath};
+use model::{Affinity, Demand, Metric, OnFail, OnNoData, Protocol, ProxyProtocol, SearchPath};
 
 use super::{Form, Parsed, name::header_name};
 use crate::declare::StrategyName;
@@ -94,6 +94,15 @@ pub(crate) const PROTOCOL: Form = Form::choices(
         ("h2c", Value::Protocol(Protocol::H2c)),
         ("https", Value::Protocol(Protocol::Https)),
         ("h2", Value::Protocol(Protocol::H2)),
+    ],
+);
+
+/// What becomes of clients without certificate.
+pub(crate) const DEMAND: Form = Form::choices(
+    "\"required\" or \"optional\"",
+    &[
+        ("required", Value::Demand(Demand::Required)),
+        ("optional", Value::Demand(Demand::Optional)),
     ],
 );
 

@@ -15,8 +15,8 @@ pub(crate) use address::{ADDRESS, NETWORK, PORTS};
 pub(crate) use amount::{SHARE, SIZE, decimal, share};
 pub(crate) use balance::BALANCE;
 pub(crate) use choice::{
-    AFFINITY, METRIC, ON_FAIL, ON_NO_DATA, PROTOCOL, PROXY_PROTOCOL, SEARCH_PATH, SIGNAL, STICK,
-    STRATEGY,
+    AFFINITY, DEMAND, METRIC, ON_FAIL, ON_NO_DATA, PROTOCOL, PROXY_PROTOCOL, SEARCH_PATH, SIGNAL,
+    STICK, STRATEGY,
 };
 pub(crate) use command::{Refused, split};
 pub(crate) use duration::{BOUND, DURATION, SPAN_OF_TIME};

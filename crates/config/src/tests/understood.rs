@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use model::{
-    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, CertificateFiles, Check, Compare,
-    Count, DatabasePolicy, Deadline, Delivery, Ejection, EndpointLimits, HashKey, Health, Limit,
-    Limits, Metric, OnFail, OnNoData, Port, Probe, ProgramTls, Protocol, ProxyLimits,
-    ProxyProtocol, Queue, Reach, SearchPath, Service, Shadow, Share, Step, Stop, Strategy,
-    TcpEntrance,
+    Affinity, Argv, Audience, AudienceValue, Balancing, Blue, CertificateFiles, Check,
+    ClientCertificates, Compare, Count, DatabasePolicy, Deadline, Delivery, Demand, Ejection,
+    EndpointLimits, HashKey, Health, Limit, Limits, Metric, OnFail, OnNoData, Port, Probe,
+    ProgramTls, Protocol, ProxyLimits, ProxyProtocol, Queue, Reach, SearchPath, Service, Shadow,
+    Share, Step, Stop, Strategy, TcpEntrance,
 };
 
 use super::{EVERYTHING, LEAST};
@@ -429,6 +429,22 @@ fn a_program_may_speak_over_tls() {
         certificate: None,
     };
     assert_eq!(web.program_tls, Some(wanted));
+}
+
+#[test]
+fn clients_may_be_asked_who_they_are() {
+    let https = crate::parse(EVERYTHING).unwrap().server.https.unwrap();
+    let wanted = |demand| ClientCertificates {
+        ca: "/etc/shop/clients.pem".to_owned(),
+        demand,
+    };
+    assert_eq!(https.clients, Some(wanted(Demand::Optional)));
+    let text = EVERYTHING.replace(", client_certificate = \"optional\"", "");
+    let https = crate::parse(&text).unwrap().server.https.unwrap();
+    assert_eq!(https.clients, Some(wanted(Demand::Required)));
+    let text = text.replace(", client_ca = \"/etc/shop/clients.pem\"", "");
+    let https = crate::parse(&text).unwrap().server.https.unwrap();
+    assert_eq!(https.clients, None);
 }
 
 #[test]

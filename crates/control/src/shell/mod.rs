@@ -64,7 +64,7 @@ const BACK_UP_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Something for the actor to do.
 pub(crate) enum Message {
     /// An event of the engine.
-    Event(Event),
+    Event(Box<Event>),
     /// A question or command of the API.
     Task(Task),
     /// A job ended, or its time is over.
@@ -200,10 +200,10 @@ impl Shell {
     async fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => {
-                if let Event::Probed { instance, .. } = &event {
+                if let Event::Probed { instance, .. } = &*event {
                     self.probing.remove(instance);
                 }
-                self.queue.push_back(event);
+                self.queue.push_back(*event);
             }
             Message::Task(task) => task(self),
             Message::JobEnded(rollout, job, result) => self.job_ended(rollout, job, result).await,

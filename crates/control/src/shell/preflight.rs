@@ -153,8 +153,14 @@ fn trust_problem(name: &ServiceName, release: &Release) -> Option<String> {
 /// Certificates that could not be served: looked at before anything is changed.
 fn certificate_problems(server: &ServerConfig) -> Vec<String> {
     let files = server.https.iter().flat_map(|https| &https.certificates);
+    let clients = server
+        .https
+        .iter()
+        .filter_map(|https| https.clients.as_ref());
+    let clients = clients.filter_map(|clients| tls::Clients::load(clients).err());
     files
         .filter_map(|files| tls::load(files).err())
+        .chain(clients)
         .map(|error| crate::chain(&error))
         .collect()
 }

@@ -30,7 +30,7 @@ impl Shell {
                     let result = question.ask(&*driver, &instance).await;
                     let event = Event::Probed { instance, result };
                     // Nobody listens once control has ended.
-                    let _ = inbox.send(Message::Event(event));
+                    let _ = inbox.send(Message::Event(Box::new(event)));
                 });
             }
             Err(reason) => self.queue.push_back(Event::Probed {

@@ -20,6 +20,7 @@ mod goodbyes;
 mod grpc;
 mod half_closed;
 mod http2;
+mod identities;
 mod introductions;
 mod killed;
 mod limits;

@@ -69,8 +69,21 @@ pub(crate) fn connect(
     config: &Arc<ClientConfig>,
     host: &str,
 ) -> std::io::Result<Tls> {
+    connect_after(world, b"", (config, host))
+}
+
+/// The same with `header` sent before the handshake, in two pieces.
+pub(crate) fn connect_after(
+    world: &World,
+    header: &[u8],
+    (config, host): (&Arc<ClientConfig>, &str),
+) -> std::io::Result<Tls> {
     let mut stream = TcpStream::connect(world.address)?;
     stream.set_read_timeout(Some(GUARD))?;
+    stream.set_nodelay(true)?;
+    let (begin, end) = header.split_at(header.len() / 2);
+    stream.write_all(begin)?;
+    stream.write_all(end)?;
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
     while session.is_handshaking() {
@@ -80,7 +93,7 @@ pub(crate) fn connect(
 }
 
 /// One request on a connection that is closed after it: the whole response.
-fn ask(tls: &mut Tls, host: &str) -> String {
+pub(crate) fn ask(tls: &mut Tls, host: &str) -> String {
     let request = format!("GET /path HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     tls.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -88,14 +101,14 @@ fn ask(tls: &mut Tls, host: &str) -> String {
     answer
 }
 
-fn world(programs: &[&Program], certificates: Vec<CertificateFiles>) -> World {
+pub(crate) fn world(programs: &[&Program], certificates: Vec<CertificateFiles>) -> World {
     let mut world = World::serving(programs);
     world.publish(|table| secured(table, certificates));
     world
 }
 
 /// A program that answers with the head it got.
-fn mirror() -> Program {
+pub(crate) fn mirror() -> Program {
     Program::new(|connection| {
         loop {
             let (head, _) = connection.request()?;
