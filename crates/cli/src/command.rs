@@ -47,7 +47,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Trouble> {
         Command::Receipt(args) => look::receipt(common, args, output),
         Command::Why(args) => look::why(common, args, output),
         Command::Logs(args) => logs::run(common, args, output),
-        Command::Migrate(args) => migrate::run(args, output),
+        Command::Migrate(args) => migrate::run(common, args, output),
         Command::Secret(args) => secret::run(common, args, output),
         Command::Drain(args) => steer::drain(common, args, output),
         Command::Scale(args) => steer::scale(common, args, output),

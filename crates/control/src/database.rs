@@ -98,4 +98,12 @@ pub trait Databases: Send + Sync {
         files: Arc<[MigrationFile]>,
         followed: Followed,
     ) -> Pending<'static, Expansion>;
+
+    /// Removes what only the versions before that of `migration` needed, oldest first.
+    fn contract(
+        &self,
+        site: Arc<Site>,
+        migration: String,
+        followed: Followed,
+    ) -> Pending<'static, Result<(), DatabaseFailed>>;
 }

@@ -61,6 +61,13 @@ pub trait Host: Send {
 
     /// Has the other workers end what is open at an endpoint.
     fn cut(&self, cell: Cell);
+
+    /// How many processes run that a dead server of the same state directory began.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence.
+    fn leftovers(&self) -> Result<usize, String>;
 }
 
 impl Host for Arc<Client> {
@@ -122,6 +129,11 @@ impl Host for Arc<Client> {
 
     fn cut(&self, cell: Cell) {
         passed_on(Client::cut(self, cell.0));
+    }
+
+    fn leftovers(&self) -> Result<usize, String> {
+        let left = Client::leftovers(self).map_err(told)?;
+        Ok(left.len())
     }
 }
 

@@ -10,7 +10,8 @@ use model::{
 use rollout::Order;
 
 use crate::batch::Batch;
-use crate::state::{Database, Queued, Service, State};
+use crate::schema::{self, Database, When};
+use crate::state::{Queued, Service, State};
 use crate::{maintenance, pause, place, turn};
 
 /// The rollouts that a command began or concerns, or why it was refused.
@@ -37,6 +38,14 @@ pub(crate) fn run(state: &mut State, command: Command, now: Time, batch: &mut Ba
         Command::Restart { service } => restart(state, &service),
         Command::Drain { instance } => drain(state, instance),
         Command::Stop { service } => stop(state, &service),
+        Command::Contract {
+            database,
+            at_once: false,
+        } => schema::approve(state, &database, When::WindowOver),
+        Command::Contract {
+            database,
+            at_once: true,
+        } => schema::approve(state, &database, When::Now),
     }
 }
 
@@ -134,15 +143,17 @@ fn rollback(state: &mut State, name: &ServiceName, release: Option<ReleaseId>) -
     let to = release.or(earlier).ok_or_else(|| Refusal::NoEarlier {
         service: name.clone(),
     })?;
-    if !service.releases.contains_key(&to) {
+    let Some(release) = service.releases.get(&to).cloned() else {
         return Err(Refusal::NoRelease {
             service: name.clone(),
             release: to,
         });
-    }
+    };
     if service.serving() == Some(to) && service.core.left.is_none() {
         return Err(not_now(format!("`{name}` is on {to} already")));
     }
+    schema::check(state, (name, &release))?;
+    let service = find(state, name)?;
     service.core.queued = Some(Queued {
         rollout,
         kind: RolloutKind::Rollback,
@@ -225,6 +236,9 @@ fn check_deploy(state: &State, deploy: &Deploy) -> Result<BTreeSet<ServiceName>,
                 idle(service)?;
             }
             rolled.insert(asked.service.clone());
+            if let Some(release) = &asked.release {
+                schema::check(state, (&asked.service, release))?;
+            }
         }
     }
     for name in &deploy.prune {
@@ -275,9 +289,9 @@ fn run_deploy(state: &mut State, deploy: &Deploy, now: Time, batch: &mut Batch) 
     state.server.peers = deploy.peers.clone();
     state.server.access_log = deploy.access_log;
     for (name, policy) in &deploy.databases {
-        let policy = policy.clone();
+        let fresh = || Database::new(policy.clone());
         let known = state.server.databases.entry(name.clone());
-        known.insert_entry(Database { policy });
+        known.or_insert_with(fresh).policy = policy.clone();
     }
     let mut ids = BTreeMap::new();
     for name in &rolled {

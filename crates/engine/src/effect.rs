@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fleet::Signal;
 use model::{
-    Audience, Epoch, InstanceId, JobKind, Refusal, ReleaseId, Revision, RolloutId, ServiceName,
-    ShadowKey, Time,
+    Audience, DatabaseName, Epoch, InstanceId, JobKind, Refusal, ReleaseId, Revision, RolloutId,
+    ServiceName, ShadowKey, Time,
 };
 use rollout::Ended;
 use traffic::{Cell, Table};
@@ -95,6 +95,19 @@ pub enum Effect {
         job: JobKind,
         /// How long it may take.
         timeout: Duration,
+    },
+    /// Remove what only the versions of a database before this one needed; answered by
+    /// `Contracted`. Asked for again while it has not ended; what is done already is not done
+    /// twice.
+    Contract {
+        /// Which database.
+        database: DatabaseName,
+        /// The migration that makes the version.
+        version: String,
+        /// A service whose release knows where the database is.
+        service: ServiceName,
+        /// That release.
+        release: ReleaseId,
     },
     /// Look at what the supervisor runs; answered by `Children`.
     Observe,

@@ -18,7 +18,7 @@ use crate::journal::{InFlight, Journal};
 use crate::place::Patience;
 use crate::recover::RecoverError;
 use crate::state::{Closing, Published, State};
-use crate::{Effect, Event, IfRefused, command, pause, place, recover, table, turn};
+use crate::{Effect, Event, IfRefused, command, pause, place, recover, schema, table, turn};
 
 /// How often everything is looked at in one poll; a cascade longer than that goes on in the next.
 const ROUNDS: u32 = 16;
@@ -267,6 +267,9 @@ impl Engine {
             }
             service.alert(batch);
         }
+        if self.ending.is_none() && self.journal.withheld(self.now).is_none() {
+            schema::settle(&mut self.state, self.now, batch);
+        }
         let patience = self.patience();
         place::settle(&mut self.state, patience, batch);
         let forgotten =
@@ -406,6 +409,9 @@ impl Engine {
                 times.extend(running.wake);
                 times.extend(service.ask_at());
             }
+        }
+        if self.ending.is_none() && self.journal.withheld(self.now).is_none() {
+            times.extend(schema::wakes(&self.state, self.now));
         }
         let published = &self.state.published;
         if published.any && !published.is_confirmed() {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleet::{Child, Exit, ProbeResult, SpawnError};
-use model::{Command, InstanceId, JobKind, ReleaseId, Revision, RolloutId, ServiceName};
+use model::{
+    Command, DatabaseName, InstanceId, JobKind, ReleaseId, Revision, RolloutId, ServiceName,
+};
 use rollout::Comparison;
 
 /// Something that happened. Any of them may come late, twice, or (but for `Command`) never:
@@ -77,6 +79,15 @@ pub enum Event {
         /// Which of its jobs.
         job: JobKind,
         /// The error says how it failed.
+        result: Result<(), String>,
+    },
+    /// A contract ended.
+    Contracted {
+        /// Of which database.
+        database: DatabaseName,
+        /// Up to which version.
+        version: String,
+        /// The error says how it failed; the versions before may still be served.
         result: Result<(), String>,
     },
     /// Old releases were removed from the store: they can no longer be rolled out.

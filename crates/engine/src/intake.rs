@@ -10,7 +10,7 @@ use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::journal::InFlight;
 use crate::state::{Running, State};
-use crate::{Effect, Event, turn};
+use crate::{Effect, Event, schema, turn};
 
 impl Engine {
     /// Takes in what happened; what was asked for is handed back.
@@ -62,6 +62,14 @@ impl Engine {
                 job,
                 result,
             } => self.job_ended(rollout, job, result),
+            Event::Contracted {
+                database,
+                version,
+                result,
+            } => {
+                let of = (&database, version.as_str());
+                schema::contracted(&mut self.state, of, result, (self.now, batch));
+            }
             Event::Pruned { service, releases } => self.pruned(&service, &releases),
             Event::Terminate => {
                 self.ending.get_or_insert(self.now);

@@ -24,6 +24,7 @@ mod maintenance;
 mod pause;
 mod place;
 mod recover;
+mod schema;
 mod state;
 mod status;
 mod table;
@@ -35,6 +36,6 @@ pub use engine::{Engine, Place};
 pub use event::Event;
 pub use recover::RecoverError;
 pub use status::{
-    ClosedStatus, EndedStatus, InstanceStatus, PauseStatus, QueuedStatus, ReleaseStatus,
-    RolloutStatus, ServiceStatus, Status,
+    ClosedStatus, ContractStatus, DatabaseStatus, EndedStatus, InstanceStatus, PauseStatus,
+    QueuedStatus, ReleaseStatus, RolloutStatus, ServiceStatus, Status, VersionStatus,
 };

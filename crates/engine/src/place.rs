@@ -64,6 +64,7 @@ pub(crate) fn settle(state: &mut State, patience: Patience, batch: &mut Batch) {
         | Effect::CountOpen { .. }
         | Effect::Measure { .. }
         | Effect::RunJob { .. }
+        | Effect::Contract { .. }
         | Effect::Observe
         | Effect::OpenReceipt { .. }
         | Effect::CloseReceipt { .. }

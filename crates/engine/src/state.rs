@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use fleet::{Fleet, FleetPolicy, Policies, Wanted};
 use model::{
-    AccessLog, Audience, DatabaseName, DatabasePolicy, Https, InstanceId, JobKind, Maintenance,
-    Peers, Policy, Port, Release, ReleaseId, Revision, RolloutId, RolloutKind, ServiceName, Share,
-    Strategy, Time, WaitingOn,
+    AccessLog, Audience, DatabaseName, Https, InstanceId, JobKind, Maintenance, Peers, Policy,
+    Port, Release, ReleaseId, Revision, RolloutId, RolloutKind, ServiceName, Share, Strategy, Time,
+    WaitingOn,
 };
 use rollout::{Comparison, Ended, JobState, Plan, ShadowTarget, Target};
 use serde::{Deserialize, Serialize};
 use traffic::{Cell, Table};
+
+use crate::schema::Database;
 
 /// Everything that decisions change; a copy of it is what a refused journal entry goes back to.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +22,8 @@ pub(crate) struct State {
     pub(crate) server: Server,
     pub(crate) services: BTreeMap<ServiceName, Service>,
     pub(crate) published: Published,
+    /// When contracts that have not ended were asked for.
+    pub(crate) contract_asked: BTreeMap<DatabaseName, Time>,
     /// The port that the next search begins at; 0 before the first.
     pub(crate) next_port: u16,
 }
@@ -40,12 +44,6 @@ pub(crate) struct Server {
     pub(crate) databases: BTreeMap<DatabaseName, Database>,
     /// Rollouts whose end was decided and perhaps not yet accounted for.
     pub(crate) closing: Vec<Closing>,
-}
-
-/// A database that services name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Database {
-    pub(crate) policy: DatabasePolicy,
 }
 
 /// A rollout that has ended.

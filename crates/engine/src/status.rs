@@ -1,9 +1,11 @@
 //! The engine's state as people see it.
 
+use std::collections::BTreeMap;
+
 use fleet::InstanceState;
 use model::{
-    Digest, Epoch, InstanceId, Policy, ReleaseId, Revision, RolloutId, RolloutKind, ServiceName,
-    Share, Time, WaitingOn,
+    DatabaseName, Digest, Epoch, InstanceId, Policy, ReleaseId, Revision, RolloutId, RolloutKind,
+    ServiceName, Share, Time, WaitingOn,
 };
 use rollout::{Ended, Target};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,47 @@ pub struct Status {
     pub terminating: bool,
     /// The services in the order of their names.
     pub services: Vec<ServiceStatus>,
+    /// The databases in the order of their names.
+    #[serde(default)]
+    pub databases: Vec<DatabaseStatus>,
+}
+
+/// A database that services name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseStatus {
+    /// Its name.
+    pub name: DatabaseName,
+    /// The version that each service is on; `None`: none of its versions.
+    pub services: BTreeMap<ServiceName, Option<String>>,
+    /// The version up to which it is contracted, or is being contracted: releases made for an
+    /// older one cannot run any more.
+    pub contracted: Option<String>,
+    /// The versions that wait for their contract.
+    pub waiting: Vec<VersionStatus>,
+    /// The contract that was begun.
+    pub contract: Option<ContractStatus>,
+}
+
+/// A version that waits for its contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionStatus {
+    /// The migration that makes it.
+    pub version: String,
+    /// What is left of the time in which a rollback must stay possible, in milliseconds.
+    pub window_left_ms: u64,
+    /// Whether nobody is asked, or somebody said yes.
+    pub approved: bool,
+    /// Who still needs what was before, in a sentence.
+    pub needed_before: Option<String>,
+}
+
+/// A contract that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractStatus {
+    /// Up to which version.
+    pub version: String,
+    /// Why it failed last.
+    pub failed: Option<String>,
 }
 
 /// One service.

@@ -5,6 +5,7 @@ use model::{Share, Strategy, Time, WaitingOn};
 use crate::Engine;
 use crate::advance::Context;
 use crate::place::Patience;
+use crate::schema;
 use crate::state::{Running, Service};
 use crate::status::{
     EndedStatus, InstanceStatus, QueuedStatus, ReleaseStatus, RolloutStatus, ServiceStatus, Status,
@@ -32,6 +33,7 @@ impl Engine {
             journal_error: failing.map(|failing| failing.error.clone()),
             terminating: self.ending.is_some(),
             services: services.map(|service| self.service(service, now)).collect(),
+            databases: schema::status(&self.state, now),
         }
     }
 

@@ -98,6 +98,13 @@ pub enum Command {
         /// Which.
         instance: InstanceId,
     },
+    /// Approve that what only older versions of a database needed is removed.
+    Contract {
+        /// Which database.
+        database: DatabaseName,
+        /// Do not wait until the time for a rollback is over.
+        at_once: bool,
+    },
     /// Drain and stop all instances; the routes answer 503.
     Stop {
         /// Which service.
@@ -184,6 +191,29 @@ pub enum Refusal {
         service: ServiceName,
         /// The release asked for.
         release: ReleaseId,
+    },
+    /// The file of no deploy had such a database.
+    #[error("there is no database `{database}`")]
+    NoDatabase {
+        /// The name asked for.
+        database: DatabaseName,
+    },
+    /// What the release needs of a database is gone.
+    #[error(
+        "{release} of `{service}` was made for {} of database `{database}`, and what that needs is gone since the contract of `{contracted}` began",
+        needs.as_ref().map_or_else(|| "no version".to_owned(), |needs| format!("`{needs}`"))
+    )]
+    Contracted {
+        /// The service.
+        service: ServiceName,
+        /// The release asked for.
+        release: ReleaseId,
+        /// The database.
+        database: DatabaseName,
+        /// The version that it was made for.
+        needs: Option<String>,
+        /// The oldest version that is left.
+        contracted: String,
     },
     /// There is no earlier release to go back to.
     #[error("`{service}` has no earlier release to go back to")]

@@ -66,13 +66,28 @@ pub enum SearchPath {
     Pgoptions,
 }
 
-/// How a database's migrations are run.
+/// How a database's migrations are run, and when they end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabasePolicy {
+    /// How long a rollback must stay possible after the last rollout that needed a migration.
+    #[serde(default = "a_day")]
+    pub contract_after: Duration,
+    /// Whether a person must approve the contract.
+    #[serde(default = "yes")]
+    pub approve: bool,
     /// The longest that a step keeps others waiting while it waits for a lock.
     pub lock_timeout: Duration,
     /// The longest that a step is tried again because of others' locks.
     pub patience: Duration,
+}
+
+// What journals of before say nothing of.
+fn a_day() -> Duration {
+    Duration::from_secs(24 * 60 * 60)
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The database that a release works with, and what it needs of it.

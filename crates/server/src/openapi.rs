@@ -42,6 +42,7 @@ use crate::routes::{access, artifacts, deploys, events, logs, looks, orders, sec
         orders::maintenance_end,
         orders::pause,
         orders::pause_end,
+        orders::contract,
         orders::upgrade,
         secrets::set,
         secrets::list,

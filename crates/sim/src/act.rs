@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::{Effect, Event, IfRefused, OldWindow, Spawn};
 use fleet::{Exit, ProbeResult, Signal, SpawnError};
-use model::{InstanceId, JobKind, ReleaseId, RolloutId, ServiceName, Time};
+use model::{DatabaseName, InstanceId, JobKind, ReleaseId, RolloutId, ServiceName, Time};
 use rollout::Comparison;
 use traffic::Table;
 use verdict::{Figures, Sample};
@@ -142,6 +142,9 @@ impl World<'_> {
                 job,
                 ..
             } => self.run_job((*rollout, *job), service, *release),
+            Effect::Contract {
+                database, version, ..
+            } => self.contract(database, version),
             Effect::Observe => {
                 let children = self.processes.iter().map(|(id, p)| p.child(id)).collect();
                 self.send(2, Event::Children(children));
@@ -359,6 +362,28 @@ impl World<'_> {
         );
     }
 
+    fn contract(&mut self, database: &DatabaseName, version: &str) {
+        self.tally.count("contract");
+        let living: Vec<InstanceId> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.lives())
+            .map(|(id, _)| id.clone())
+            .collect();
+        self.model.contract_ordered(version, &living);
+        let result = match self.rng.percent(25) {
+            true => Err("others hold what it needs".to_owned()),
+            false => Ok(()),
+        };
+        let event = Event::Contracted {
+            database: database.clone(),
+            version: version.to_owned(),
+            result,
+        };
+        let wait = self.rng.pick(&[3, 200, 2_500]);
+        self.send(wait, event);
+    }
+
     fn run_job(&mut self, key: (RolloutId, JobKind), service: &ServiceName, release: ReleaseId) {
         let (rollout, job) = key;
         self.model.job_ordered(rollout, job);
@@ -366,16 +391,17 @@ impl World<'_> {
         match self.jobs.get(&key) {
             Some(Job::Running) => {}
             Some(Job::Ended(_)) => self.later(1, ends),
-            Some(Job::Lost) => {
+            // What a dead worker did to the database stands there: it is carried on.
+            Some(Job::Lost) if job != JobKind::Expand => {
                 let lost = Err("its end was lost".to_owned());
                 self.jobs.insert(key, Job::Ended(lost));
                 self.later(1, ends);
             }
-            None => {
+            Some(Job::Lost) | None => {
                 self.tally.count(format!("job {job}"));
                 let known = self.qualities.get(&(service.clone(), release));
                 let fails = known.is_some_and(|known| known.0 == Quality::JobFails);
-                let result = if fails && job == JobKind::Before {
+                let result = if fails && matches!(job, JobKind::Before | JobKind::Expand) {
                     Err("exit code 1".to_owned())
                 } else {
                     Ok(())

@@ -99,7 +99,7 @@ impl World<'_> {
             ports: (20_000, 20_039),
             peers: Peers::default(),
             access_log: None,
-            databases: BTreeMap::new(),
+            databases: BTreeMap::from([(policy::database(), policy::migrations())]),
             services,
             prune: Vec::new(),
             supersede: ask.supersede,
@@ -153,6 +153,7 @@ impl World<'_> {
             drain: setup.drain.as_millis() as u64,
             grace: setup.stop.grace.as_millis() as u64,
             hopeless,
+            version: setup.tied.then(|| policy::version(id)),
         };
         self.model.release(&setup.name, id, facts);
         release

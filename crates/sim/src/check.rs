@@ -96,6 +96,8 @@ pub enum Rule {
     EndsTogether,
     /// A job runs once, at its place.
     JobsRunOnce,
+    /// Nothing is removed from a database that an instance still needs, or may get to need.
+    ContractsUnneeded,
     /// A release that cannot serve is never completed.
     BadNeverCompletes,
     /// No data is no pass.
@@ -164,6 +166,8 @@ pub(crate) struct Model {
     ending: bool,
     /// So many workers have lived.
     lives: u64,
+    /// What versions of the database before this needed was removed.
+    contracted: Option<String>,
 }
 
 /// What is known of an instance.
@@ -230,6 +234,8 @@ pub(crate) struct ReleaseFacts {
     pub(crate) grace: u64,
     /// It can never become ready.
     pub(crate) hopeless: bool,
+    /// The version of the database that it was made for.
+    pub(crate) version: Option<String>,
 }
 
 /// What is known of a rollout.

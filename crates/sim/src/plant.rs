@@ -131,6 +131,8 @@ plants! {
     RefusesFalsely,
     /// Knows no order among services.
     OrderIgnored,
+    /// Removes what older versions of the database need once the first newer instance starts.
+    ContractsEarly,
     /// Knows no lockstep.
     LockstepIgnored,
     /// Goes on before the job has ended.

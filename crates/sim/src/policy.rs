@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{
-    Affinity, Argv, Audience, AudienceValue, Blue, Check, Compare, Count, Delivery, Digest, Health,
-    Limit, Limits, Metric, OnFail, OnNoData, Policy, Port, Probe, ProxyLimits, Release, ReleaseId,
-    ReleaseSpec, RolloutPolicy, ServiceName, Shadow, Share, Step, Stop, Strategy,
+    Affinity, Argv, Audience, AudienceValue, Blue, Check, Compare, Count, DatabaseName,
+    DatabasePolicy, Delivery, Digest, Health, Limit, Limits, Metric, OnFail, OnNoData, Policy,
+    Port, Probe, ProxyLimits, Release, ReleaseDatabase, ReleaseId, ReleaseSpec, RolloutPolicy,
+    SchemaVersion, SearchPath, ServiceName, Shadow, Share, Step, Stop, Strategy,
 };
 
 use crate::rng::Rng;
+
+/// How long a rollback past a migration stays possible.
+const CONTRACT_AFTER: Duration = Duration::from_secs(3);
 
 /// What does not change in one life.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ pub(crate) struct ServiceSetup {
     pub(crate) stop: Stop,
     pub(crate) after: Vec<ServiceName>,
     pub(crate) lockstep: bool,
+    /// Whether it works with the database.
+    pub(crate) tied: bool,
 }
 
 /// One service of a deploy.
@@ -103,6 +109,7 @@ fn service(rng: &mut Rng, name: &str, lockstep: bool) -> ServiceSetup {
         },
         after: Vec::new(),
         lockstep,
+        tied: rng.percent(40),
     }
 }
 
@@ -267,6 +274,42 @@ fn audience() -> Audience {
     }
 }
 
+/// The database that services share.
+pub(crate) fn database() -> DatabaseName {
+    DatabaseName::try_new("main").expect("a name of four letters")
+}
+
+/// How its migrations are run.
+pub(crate) fn migrations() -> DatabasePolicy {
+    DatabasePolicy {
+        contract_after: CONTRACT_AFTER,
+        approve: false,
+        lock_timeout: Duration::from_millis(250),
+        patience: Duration::from_secs(60),
+    }
+}
+
+/// The version that a release was made for: two releases after each other share one.
+pub(crate) fn version(id: ReleaseId) -> String {
+    format!("{:03}", id.0 / 2)
+}
+
+fn schema(id: ReleaseId) -> ReleaseDatabase {
+    let migration = version(id);
+    let digest = format!("{:064x}", id.0 / 2);
+    ReleaseDatabase {
+        name: database(),
+        url: "URL".to_owned(),
+        schema: "public".to_owned(),
+        migrations: Digest::try_new(&digest).expect("64 digits"),
+        version: Some(SchemaVersion {
+            schema: format!("public_{migration}"),
+            migration,
+        }),
+        search_path: SearchPath::Url,
+    }
+}
+
 /// A release whose content is `flavour`: equal flavours are equal releases.
 pub(crate) fn release(setup: &ServiceSetup, id: ReleaseId, flavour: u64) -> Release {
     let digest = Digest::try_new(&format!("{flavour:064x}")).expect("64 digits");
@@ -286,7 +329,7 @@ pub(crate) fn release(setup: &ServiceSetup, id: ReleaseId, flavour: u64) -> Rele
             drain: setup.drain,
             stop: setup.stop.clone(),
             user: None,
-            database: None,
+            database: setup.tied.then(|| schema(id)),
             limits: Limits::default(),
         },
     }

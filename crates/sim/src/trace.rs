@@ -42,6 +42,7 @@ pub(crate) fn event(event: &Event) -> String {
         | Event::JournalFailed { .. }
         | Event::Confirmed { .. }
         | Event::JobEnded { .. }
+        | Event::Contracted { .. }
         | Event::Pruned { .. }
         | Event::Terminate => format!("{event:?}"),
     }
@@ -94,6 +95,7 @@ pub(crate) fn effect(effect: &Effect) -> String {
         }
         Effect::Measure { .. }
         | Effect::RunJob { .. }
+        | Effect::Contract { .. }
         | Effect::Observe
         | Effect::OpenReceipt { .. }
         | Effect::Terminated => short(&format!("{effect:?}")),

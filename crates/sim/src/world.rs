@@ -352,6 +352,7 @@ impl<'s> World<'s> {
             | Event::JournalFailed { .. }
             | Event::Confirmed { .. }
             | Event::Open(_)
+            | Event::Contracted { .. }
             | Event::Pruned { .. } => {}
         }
     }

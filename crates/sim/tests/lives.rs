@@ -25,8 +25,10 @@ fn lives_break_no_rule_and_are_not_idle() {
     assert!(failures.is_empty(), "{failures:#?}");
     let counts = &report.tally.counts;
     for tried in [
+        "contract",
         "fault disk full",
         "job before",
+        "job expand",
         "journal refused",
         "rollout blue_green: completed",
         "rollout canary: aborted",
@@ -108,6 +110,7 @@ fn every_planted_bug_is_caught_by_a_rule() {
         Rule::ForwardNeedsJournal,
         Rule::NothingOrphaned,
         Rule::EndsAsAsked,
+        Rule::ContractsUnneeded,
     ] {
         assert!(
             caught.contains(&rule),

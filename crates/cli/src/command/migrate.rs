@@ -13,15 +13,28 @@ use postgres::{
 };
 use tokio::sync::watch;
 
+use control::api::{Accepted, ContractRequest};
+
+use crate::api::Api;
 use crate::args::{
-    Migrate, MigrateBaseline, MigrateDatabase, MigrateExpand, MigrateFiles, MigrateName,
+    Common, Migrate, MigrateBaseline, MigrateContract, MigrateDatabase, MigrateExpand,
+    MigrateFiles, MigrateName, Name,
 };
 use crate::exit::{Exit, Trouble};
 use crate::output::Output;
 use files::{File, Files, Order};
 
 /// Carries out one of the subcommands.
-pub(crate) fn run(args: &Migrate, output: Output) -> Result<Exit, Trouble> {
+pub(crate) fn run(common: &Common, args: &Migrate, output: Output) -> Result<Exit, Trouble> {
+    if let Migrate::Contract(MigrateContract {
+        database: Some(name),
+        now,
+        ..
+    }) = args
+    {
+        let body = ContractRequest { at_once: *now };
+        return approve(common, name, &body, output);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -31,7 +44,7 @@ pub(crate) fn run(args: &Migrate, output: Output) -> Result<Exit, Trouble> {
             Migrate::Lint(args) => lint::run(args, output).await,
             Migrate::Plan(args) => plan(args, output).await,
             Migrate::Expand(args) => expand(args, output).await,
-            Migrate::Contract(args) => contract(args, output).await,
+            Migrate::Contract(args) => contract(&args.which, output).await,
             Migrate::Abort(args) => abort(args, output).await,
             Migrate::Status(args) => status(args, output).await,
             Migrate::History(args) => history(args, output).await,
@@ -40,6 +53,25 @@ pub(crate) fn run(args: &Migrate, output: Output) -> Result<Exit, Trouble> {
             Migrate::Baseline(args) => baseline(args, output).await,
         }
     })
+}
+
+/// Tells the server that a database may be contracted once it can be.
+fn approve(
+    common: &Common,
+    name: &Name,
+    body: &ContractRequest,
+    output: Output,
+) -> Result<Exit, Trouble> {
+    let api = Api::of(common)?;
+    let path = format!("/v1/databases/{}/contract", name.0);
+    let _accepted: Accepted = api.post(&path, body)?;
+    output.text(format!(
+        "the contract of `{}` is approved: the server begins it once nothing needs what was before",
+        name.0
+    ));
+    output.note("`gapless status` says what it waits for");
+    output.json_line(&serde_json::json!({ "v": 1, "type": "approved", "database": name.0 }));
+    Ok(Exit::Done)
 }
 
 async fn plan(args: &MigrateFiles, output: Output) -> Result<Exit, Trouble> {

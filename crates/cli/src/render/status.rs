@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use control::api::{StatusAnswer, Traffic, UpgradeState, UpgradeView};
-use engine::{RolloutStatus, ServiceStatus};
+use engine::{DatabaseStatus, RolloutStatus, ServiceStatus};
 use fleet::InstanceState;
 
 /// The server, then every service with its instances and rollout.
@@ -61,7 +61,45 @@ pub(crate) fn text(answer: &StatusAnswer) -> String {
             .unwrap_or_default();
         one(service, &traffic, server.now_ms, &mut out);
     }
+    for database in &answer.engine.databases {
+        schema(database, &mut out);
+    }
     out
+}
+
+fn schema(database: &DatabaseStatus, out: &mut String) {
+    let _ = write!(out, "\n\ndatabase {}:", database.name);
+    for (service, version) in &database.services {
+        let version = version.as_deref().unwrap_or("no version");
+        let _ = write!(out, " {service} on {version};");
+    }
+    if let Some(contracted) = &database.contracted {
+        let _ = write!(out, "\n  contracted up to {contracted}");
+    }
+    if let Some(contract) = &database.contract {
+        let how = match &contract.failed {
+            Some(why) => format!("failed: {why}"),
+            None => "is under way".to_owned(),
+        };
+        let _ = write!(out, "\n  contract of {} {how}", contract.version);
+    }
+    for waiting in &database.waiting {
+        let _ = write!(out, "\n  contract of {} waits", waiting.version);
+        if let Some(needed) = &waiting.needed_before {
+            let _ = write!(out, ": {needed}");
+        }
+        if waiting.window_left_ms > 0 {
+            let left = waiting.window_left_ms.div_ceil(1_000);
+            let _ = write!(out, "; {left} s are left for a rollback");
+        }
+        if !waiting.approved {
+            let name = &database.name;
+            let _ = write!(
+                out,
+                "; to be approved: gapless migrate contract --database {name}"
+            );
+        }
+    }
 }
 
 fn upgrading(upgrade: &UpgradeView, out: &mut String) {

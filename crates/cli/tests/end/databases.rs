@@ -3,7 +3,7 @@
 use serde_json::Value;
 use stage::{Cluster, Said};
 
-use crate::project::Project;
+use crate::project::{PATIENCE, Project};
 use crate::secrets::set;
 use crate::tenant::RUN;
 
@@ -132,4 +132,173 @@ fn a_release_and_its_schema_move_under_load_and_both_versions_see_every_write() 
     whole("public_02_content.notes", "content");
     let writers = "SELECT count(DISTINCT substring(writer FROM 'v[0-9]+')) FROM notes";
     assert_eq!(notes.sql(writers), "2");
+}
+
+#[test]
+fn a_rollback_is_open_until_the_contract_and_refused_after_it() {
+    const CONTRACT: &str = "contract = { after = \"0s\", approve = true }";
+    let Some(notes) = Notes::new() else { return };
+    notes.migration("01_notes.yaml", TABLE);
+    notes.deployed("body", CONTRACT);
+    notes.migration("02_content.yaml", RENAMED);
+    let client = notes.project.load(50);
+    notes.deployed("content", CONTRACT);
+    let back = notes.project.run(&["rollback", "web"]);
+    assert_eq!(back.code, 0, "{}", back.errors);
+    let early = notes.approve();
+    assert!(
+        early.code == 0 && notes.database()["contracted"] != "02_content",
+        "what the running release needs is not removed: {}",
+        notes.database()
+    );
+    notes.deployed("content", CONTRACT);
+    let waiting = notes.database();
+    assert_eq!(waiting["waiting"][0]["approved"], false, "{waiting:#}");
+    assert!(notes.columns().contains("body"), "{}", notes.columns());
+
+    assert_eq!(notes.approve().code, 0);
+    notes.until_contracted("02_content");
+    assert_eq!(notes.columns(), "content,id,writer");
+    let refused = notes.project.run(&["rollback", "web"]);
+    assert_eq!(refused.code, 1, "{}", refused.errors);
+    let why = "is gone since the contract of `02_content` began";
+    assert!(refused.errors.contains(why), "{}", refused.errors);
+    assert_eq!(notes.project.web()["active"], 2);
+    client.stop_unharmed();
+}
+
+#[test]
+fn a_migration_that_fails_leaves_the_old_release_serving_and_says_why() {
+    let Some(notes) = Notes::new() else { return };
+    notes.migration("01_notes.yaml", TABLE);
+    notes.deployed("body", "");
+    notes.sql("INSERT INTO notes (body) VALUES ('no number')");
+    let client = notes.project.load(50);
+    notes.migration(
+        "02_number.yaml",
+        "operations:\n  - alter_column: {table: notes, column: body, type: integer, \
+         up: \"CASE body WHEN 'no number' THEN body::integer ELSE 0 END\", down: 'body::text'}\n",
+    );
+    let said = notes.deploy("body", "");
+    assert_eq!(said.code, 3, "{}", said.errors);
+    let receipt = said
+        .lines
+        .iter()
+        .rfind(|line| line["type"] == "receipt")
+        .unwrap();
+    let reason = receipt["reason"].as_str().unwrap();
+    for part in ["`02_number`", "taken back", "cannot be filled in"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    assert_eq!(receipt["lost"], 0, "{receipt:#}");
+    client.stop_unharmed();
+    assert_eq!(notes.columns(), "body,id,writer");
+    assert_eq!(notes.project.web()["active"], 1);
+}
+
+#[test]
+fn a_worker_that_is_killed_while_rows_are_filled_in_is_carried_on_by_the_next() {
+    let Some(notes) = Notes::new() else { return };
+    notes.migration("01_notes.yaml", TABLE);
+    notes.deployed("body", "");
+    notes.sql("INSERT INTO notes (body) SELECT 'note ' || n FROM generate_series(1, 100000) n");
+    notes.migration("02_content.yaml", RENAMED);
+    let (said, client) = std::thread::scope(|scope| {
+        let client = notes.project.load(20);
+        let deploy = scope.spawn(|| notes.deploy("content", ""));
+        // From now on no statement needs the whole table: the last row holds up the last batch.
+        notes.until("SELECT count(*) > 0 FROM gapless.backfill");
+        let held = notes.hold("SELECT FROM notes WHERE id = 100000 FOR UPDATE");
+        notes.until("SELECT coalesce(sum(rows_done), 0) > 0 FROM gapless.backfill");
+        notes.project.stage.kill_worker().unwrap();
+        drop(held);
+        (deploy.join().unwrap(), client)
+    });
+    assert_eq!(
+        said.code,
+        0,
+        "{}\n{}",
+        said.errors,
+        notes.project.stage.server_log()
+    );
+    client.stop();
+    let same = "SELECT count(*) FROM public_01_notes.notes a JOIN public_02_content.notes b
+        USING (id) WHERE a.body = b.content AND b.writer IS NOT NULL";
+    assert_eq!(notes.sql(same), notes.sql("SELECT count(*) FROM notes"));
+}
+
+/// A transaction that another session keeps open; it ends when this is dropped.
+struct Held(std::process::Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+impl Notes {
+    fn hold(&self, sql: &str) -> Held {
+        use std::io::{BufRead as _, BufReader, Write as _};
+        use std::process::{Command, Stdio};
+        let mut psql = Command::new(self.cluster.program("psql"))
+            .args(["-X", "-q", "-A", "-t"])
+            .arg(self.url())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = psql.stdin.as_mut().unwrap();
+        writeln!(stdin, "BEGIN;\n{sql};\n\\echo held").unwrap();
+        let mut lines = BufReader::new(psql.stdout.as_mut().unwrap()).lines();
+        while lines.next().unwrap().unwrap() != "held" {}
+        Held(psql)
+    }
+
+    /// Waits until a query says true.
+    fn until(&self, sql: &str) {
+        let begin = std::time::Instant::now();
+        while self
+            .cluster
+            .sql(&self.database, sql)
+            .is_ok_and(|said| said != "t")
+        {
+            assert!(begin.elapsed() < PATIENCE * 2, "never: {sql}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    fn approve(&self) -> Said {
+        self.project
+            .run(&["migrate", "contract", "--database", "main"])
+    }
+
+    /// The database as `status` shows it.
+    fn database(&self) -> Value {
+        self.project.run(&["status"]).first()["engine"]["databases"][0].clone()
+    }
+
+    fn until_contracted(&self, version: &str) {
+        let begin = std::time::Instant::now();
+        loop {
+            let seen = self.database();
+            if seen["contracted"] == version && seen["contract"].is_null() {
+                return;
+            }
+            assert!(
+                begin.elapsed() < PATIENCE * 2,
+                "{seen:#}\n{}",
+                self.project.stage.server_log()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// The columns of the table, in the order of their names.
+    fn columns(&self) -> String {
+        self.sql(
+            "SELECT string_agg(attname, ',' ORDER BY attname) FROM pg_attribute
+             WHERE attrelid = 'public.notes'::regclass AND attnum > 0 AND NOT attisdropped",
+        )
+    }
 }

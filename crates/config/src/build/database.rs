@@ -22,12 +22,15 @@ pub(super) fn build(project: &Table) -> Databases {
 }
 
 fn one(table: &Table) -> Option<Database> {
+    let contract: &Table = table.value("contract");
     Some(Database {
         url: table.get("url")?,
         migrations: table.get("migrations")?,
         schema: table.value("schema"),
         search_path: table.value("search_path"),
         policy: DatabasePolicy {
+            contract_after: contract.value("after"),
+            approve: contract.value("approve"),
             lock_timeout: table.value("lock_timeout"),
             patience: table.value("patience"),
         },

@@ -1,7 +1,7 @@
 //! `[database.NAME]`.
 
 use super::{Field, Kind, Section};
-use crate::form::{SCHEMA_NAME, SEARCH_PATH, SECRET_REFERENCE, SPAN_OF_TIME, TEXT};
+use crate::form::{DURATION, SCHEMA_NAME, SEARCH_PATH, SECRET_REFERENCE, SPAN_OF_TIME, TEXT};
 
 /// `[database.NAME]`.
 pub(crate) const DATABASE: Section = Section {
@@ -33,6 +33,12 @@ pub(crate) const DATABASE: Section = Section {
         )
         .default("\"url\""),
         Field::new(
+            "contract",
+            Kind::Table(&CONTRACT),
+            "When what only older releases needed is removed.",
+        )
+        .default("{}"),
+        Field::new(
             "lock_timeout",
             Kind::Text(&SPAN_OF_TIME),
             "Longest time that a step of a migration keeps others waiting while it waits for a lock.",
@@ -45,6 +51,27 @@ pub(crate) const DATABASE: Section = Section {
              database cannot be reached.",
         )
         .default("\"10m\""),
+    ],
+    one_of: &[],
+};
+
+/// `contract` of `[database.NAME]`.
+pub(crate) const CONTRACT: Section = Section {
+    description: "When what only older releases needed is removed. From then on they cannot be rolled back to.",
+    fields: &[
+        Field::new(
+            "after",
+            Kind::Text(&DURATION),
+            "Time from the end of the last rollout that needed the migration.",
+        )
+        .default("\"24h\""),
+        Field::new(
+            "approve",
+            Kind::Flag,
+            "Whether somebody must approve it with `gapless migrate contract --database NAME`; without, it is done \
+             when `after` has passed and nothing needs what it removes.",
+        )
+        .default("true"),
     ],
     one_of: &[],
 };

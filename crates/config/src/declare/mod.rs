@@ -245,6 +245,7 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("tls", &https::TLS),
     ("a certificate", &https::CERTIFICATE),
     ("[database.NAME]", &database::DATABASE),
+    ("contract", &database::CONTRACT),
     ("[service.NAME]", &SERVICE),
     ("health", &service::HEALTH),
     ("stop", &service::STOP),

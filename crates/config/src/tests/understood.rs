@@ -478,6 +478,8 @@ fn a_service_gets_the_url_of_its_database() {
     let (name, database) = project.databases.into_iter().next().unwrap();
     assert_eq!(web.database, Some(name));
     let policy = DatabasePolicy {
+        contract_after: Duration::from_secs(24 * 60 * 60),
+        approve: true,
         lock_timeout: Duration::from_millis(250),
         patience: Duration::from_secs(600),
     };

@@ -20,8 +20,8 @@ pub use look::{
 };
 pub use plan::{PlanStage, Planned, PlannedChange, PlannedService};
 pub use request::{
-    DeployRequest, MaintenanceAllow, MaintenancePage, MaintenanceRequest, PauseRequest,
-    PromoteRequest, RollbackRequest, ScaleRequest, UpgradeRequest,
+    ContractRequest, DeployRequest, MaintenanceAllow, MaintenancePage, MaintenanceRequest,
+    PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest, UpgradeRequest,
 };
 pub use status::{
     Account, ConnectionsView, ServerView, StatusAnswer, Traffic, UpgradeState, UpgradeView,

@@ -105,6 +105,14 @@ impl From<MaintenanceRequest> for model::Maintenance {
     }
 }
 
+/// The body of `contract`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContractRequest {
+    /// Do not wait until the time for a rollback is over.
+    #[serde(default)]
+    pub at_once: bool,
+}
+
 /// The body of `scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScaleRequest {

@@ -142,6 +142,18 @@ impl Shell {
                 error(Code::NotFound).with_hint(format!("see `gapless history {service}`"))
             }
             Refusal::NoEarlier { .. } => error(Code::Refused),
+            Refusal::NoDatabase { .. } => error(Code::NotFound).with_hint("see `gapless status`"),
+            Refusal::Contracted {
+                service,
+                contracted,
+                ..
+            } => {
+                let mut refused = error(Code::Refused).with_hint(format!(
+                    "deploy a release that was made for `{contracted}` or a later version"
+                ));
+                refused.traffic = self.traffic_of(service);
+                refused
+            }
             Refusal::Journal { error: cause } => {
                 Failure::new(Code::Unavailable, "nothing new is begun")
                     .with_cause(format!("the journal cannot be written: {cause}"))

@@ -55,14 +55,7 @@ impl Shell {
             Effect::Spawn(spawn) => self.spawn(spawn).await,
             Effect::Probe { instance } => self.probe(instance),
             Effect::Signal { instance, signal } => self.signal(&instance, signal).await,
-            Effect::Cut { instance } => {
-                if let Some(place) = self.engine.place(&instance) {
-                    self.publisher.cut(place.cell);
-                    if self.has_company() {
-                        self.host.cut(place.cell);
-                    }
-                }
-            }
+            Effect::Cut { instance } => self.cut(&instance),
             Effect::Forget { instance } => self.forget(&instance).await,
             Effect::Publish { table, audiences } => self.publish(table, audiences),
             Effect::CountOpen { instances } => self.count_open(instances),
@@ -92,6 +85,12 @@ impl Shell {
                 self.run_job((rollout, job), (service, release), timeout)
                     .await
             }
+            Effect::Contract {
+                database,
+                version,
+                service,
+                release,
+            } => self.contract((database, version), (&service, release)),
             Effect::Observe => self.observe().await,
             Effect::OpenReceipt { rollout, service } => self.open_account(rollout, &service),
             Effect::CloseReceipt { rollout, ended } => {
@@ -104,15 +103,26 @@ impl Shell {
                 service,
                 text,
             } => self.note(rollout, &service, text),
-            Effect::Terminated => {
-                self.close_all_accounts();
-                self.flush_notes();
-                self.logs.flush();
-                self.host.stopped();
-                self.end = Some(End::Terminated);
-            }
+            Effect::Terminated => self.terminated(),
         }
         Rest::GoesOn
+    }
+
+    fn cut(&mut self, instance: &InstanceId) {
+        if let Some(place) = self.engine.place(instance) {
+            self.publisher.cut(place.cell);
+            if self.has_company() {
+                self.host.cut(place.cell);
+            }
+        }
+    }
+
+    fn terminated(&mut self) {
+        self.close_all_accounts();
+        self.flush_notes();
+        self.logs.flush();
+        self.host.stopped();
+        self.end = Some(End::Terminated);
     }
 
     fn journal(

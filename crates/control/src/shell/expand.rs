@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Work on databases; one piece at a time on each.
 pub(super) struct Working {
-    databases: Arc<dyn Databases>,
+    pub(super) databases: Arc<dyn Databases>,
     on: BTreeMap<DatabaseName, Work>,
 }
 
@@ -29,6 +29,26 @@ impl Working {
             databases,
             on: BTreeMap::new(),
         }
+    }
+
+    /// Notes that something other than bringing it to a version is done to a database; `None`
+    /// when somebody is at work there. It is to stop once what is returned turns true.
+    pub(super) fn begin(&mut self, database: &DatabaseName) -> Option<watch::Receiver<bool>> {
+        if self.on.contains_key(database) {
+            return None;
+        }
+        let (stop, stopped) = watch::channel(false);
+        let work = Work {
+            migrations: None,
+            waiting: BTreeMap::new(),
+            stop,
+        };
+        self.on.insert(database.clone(), work);
+        Some(stopped)
+    }
+
+    pub(super) fn end(&mut self, database: &DatabaseName) {
+        self.on.remove(database);
     }
 }
 

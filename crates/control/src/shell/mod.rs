@@ -4,6 +4,7 @@
 
 mod accounts;
 mod answers;
+mod contract;
 mod databases;
 mod deploy;
 mod doctor;

@@ -242,6 +242,10 @@ pub(super) fn spell(command: &Command) -> String {
         Command::Restart { service } => format!("restart {service}"),
         Command::Drain { instance } => format!("drain {instance}"),
         Command::Stop { service } => format!("stop {service}"),
+        Command::Contract { database, at_once } => {
+            let now = if *at_once { " --now" } else { "" };
+            format!("migrate contract --database {database}{now}")
+        }
         Command::Pause { service, lasts } => {
             format!("pause {service} --for {}ms", lasts.as_millis())
         }

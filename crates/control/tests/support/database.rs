@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use control::{Databases, Expansion, Followed, MigrationFile, Site};
+use control::{DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site};
 use model::{LockWaits, SchemaAccount};
 use runtime::Pending;
 
 /// Remembers what was asked, and succeeds.
 #[derive(Default)]
 pub(crate) struct FakeDatabases {
-    /// Every expand, in order, with the database's URL.
+    /// Every expand and contract, in order, with the database's URL.
     pub(crate) asked: Mutex<Vec<String>>,
 }
 
@@ -36,5 +36,16 @@ impl Databases for FakeDatabases {
         };
         let ended = Ok("\"$user\", public".to_owned());
         Box::pin(async move { Expansion { account, ended } })
+    }
+
+    fn contract(
+        &self,
+        site: Arc<Site>,
+        migration: String,
+        _followed: Followed,
+    ) -> Pending<'static, Result<(), DatabaseFailed>> {
+        let text = format!("contract {} {migration}", site.url.expose());
+        self.asked.lock().unwrap().push(text);
+        Box::pin(async { Ok(()) })
     }
 }

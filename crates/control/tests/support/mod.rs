@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) confirms: Arc<Mutex<bool>>,
     pub(crate) server: watch::Sender<ServerState>,
     pub(crate) bound: Arc<Mutex<Vec<SocketAddr>>>,
+    /// Processes of a dead server.
+    pub(crate) leftovers: Arc<Mutex<usize>>,
     generation: Mutex<u64>,
     /// No two worlds share a port.
     ports: (u16, u16),
@@ -70,6 +72,7 @@ impl World {
             confirms: Arc::new(Mutex::new(true)),
             server: watch::Sender::new(ServerState::Serving),
             bound: Arc::default(),
+            leftovers: Arc::default(),
             generation: Mutex::new(0),
             ports: (first, first + PORTS - 1),
         }
@@ -99,6 +102,7 @@ impl World {
             host: Box::new(FakeHost {
                 generation: *generation,
                 bound: Arc::clone(&self.bound),
+                leftovers: Arc::clone(&self.leftovers),
             }),
             publisher: Box::new(self.publisher(*generation)),
             ledger: self.ledger.clone(),
@@ -417,6 +421,7 @@ impl Driver for FakeDriver {
 struct FakeHost {
     generation: u64,
     bound: Arc<Mutex<Vec<SocketAddr>>>,
+    leftovers: Arc<Mutex<usize>>,
 }
 
 impl Host for FakeHost {
@@ -473,6 +478,10 @@ impl Host for FakeHost {
     fn publish(&self, _: &Table) {}
 
     fn cut(&self, _: Cell) {}
+
+    fn leftovers(&self) -> Result<usize, String> {
+        Ok(*self.leftovers.lock().unwrap())
+    }
 }
 
 /// Confirms every table at once, as one proxy thread.

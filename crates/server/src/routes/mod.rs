@@ -60,6 +60,7 @@ pub(crate) fn router(control: Handle) -> Router {
         .route("/v1/services/{service}/pause", post(orders::pause))
         .route("/v1/services/{service}/pause/end", post(orders::pause_end))
         .route("/v1/instances/{instance}/drain", post(orders::drain))
+        .route("/v1/databases/{database}/contract", post(orders::contract))
         .route("/v1/upgrade", post(orders::upgrade))
         .route("/v1/secrets", get(secrets::list))
         .route("/v1/secrets/{name}", put(secrets::set))

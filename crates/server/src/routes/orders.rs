@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use control::Handle;
 use control::api::{
-    Accepted, ApiError, MaintenanceRequest, PauseRequest, PromoteRequest, RollbackRequest,
-    ScaleRequest, UpgradeRequest, UpgradeView,
+    Accepted, ApiError, ContractRequest, MaintenanceRequest, PauseRequest, PromoteRequest,
+    RollbackRequest, ScaleRequest, UpgradeRequest, UpgradeView,
 };
-use model::{Command, InstanceId, ServiceName};
+use model::{Command, DatabaseName, InstanceId, ServiceName};
 
 use crate::failure::{Body, Refused, parsed, service};
 use crate::peer::Peer;
@@ -103,6 +103,21 @@ pub(crate) async fn pause(
         lasts: std::time::Duration::from_millis(request.for_ms),
     };
     order(&control, peer, command).await
+}
+
+/// Approves that what only older versions of a database needed is removed, once nothing needs it.
+#[utoipa::path(post, path = "/v1/databases/{database}/contract", request_body = ContractRequest,
+    params(("database" = String, Path, description = "The database")),
+    responses((status = 200, body = Accepted), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+pub(crate) async fn contract(
+    State(control): State<Handle>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    Body(request): Body<ContractRequest>,
+) -> Answer {
+    let database: DatabaseName = service(&name)?.into();
+    let at_once = request.at_once;
+    order(&control, peer, Command::Contract { database, at_once }).await
 }
 
 /// Ends the present step's wait; never a gate, a failed check or missing capacity.

@@ -73,6 +73,7 @@ impl Model {
             | Effect::Publish { .. }
             | Effect::CountOpen { .. }
             | Effect::Measure { .. }
+            | Effect::Contract { .. }
             | Effect::Observe
             | Effect::OpenReceipt { .. }
             | Effect::Reply { .. }
@@ -151,6 +152,7 @@ impl Model {
                 }
             }
             Command::Drain { instance } => self.change(&instance.service),
+            Command::Contract { .. } => {}
         }
     }
 
@@ -322,6 +324,8 @@ impl Model {
             Refusal::NotNow { .. }
             | Refusal::NoService { .. }
             | Refusal::NoRelease { .. }
+            | Refusal::NoDatabase { .. }
+            | Refusal::Contracted { .. }
             | Refusal::NoEarlier { .. }
             | Refusal::NoInstance { .. }
             | Refusal::Fenced { .. } => false,

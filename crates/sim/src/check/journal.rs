@@ -65,6 +65,7 @@ impl Model {
                 | Effect::Forget { .. }
                 | Effect::CountOpen { .. }
                 | Effect::Measure { .. }
+                | Effect::Contract { .. }
                 | Effect::Observe
                 | Effect::Note { .. }
                 | Effect::Terminated => false,
@@ -110,6 +111,7 @@ impl Model {
                 | Effect::Forget { .. }
                 | Effect::CountOpen { .. }
                 | Effect::Measure { .. }
+                | Effect::Contract { .. }
                 | Effect::Observe
                 | Effect::Note { .. }
                 | Effect::Terminated => true,
@@ -150,6 +152,7 @@ impl Model {
                 | Effect::Forget { .. }
                 | Effect::CountOpen { .. }
                 | Effect::Measure { .. }
+                | Effect::Contract { .. }
                 | Effect::Observe
                 | Effect::Note { .. }
                 | Effect::Terminated => false,

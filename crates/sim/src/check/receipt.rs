@@ -102,6 +102,10 @@ impl Model {
             return;
         };
         let left = known.left.take().is_some();
+        // Where nothing of either side is ready, the first table names the one that it began from.
+        let to = self.rollouts.get(&id).map(|roll| roll.to);
+        let named = next.filter(|_| left).map(|table| table.stable.release);
+        let serving = serving.or(named.filter(|named| Some(*named) != to));
         if left && serving.is_some() && serving != known.active {
             known.previous = known.active;
             known.active = serving;
@@ -110,7 +114,6 @@ impl Model {
         known.open = Some(id);
         known.wanted_changed = now;
         let policy = known.policy.as_ref().map(|policy| policy.replicas);
-        let to = self.rollouts.get(&id).map(|roll| roll.to);
         let facts = to.and_then(|to| known.releases.get(&to));
         let has_port = facts.is_some_and(|facts| facts.has_port);
         let (active, stopped, scaled) = (known.active, known.stopped, known.scaled);

@@ -18,9 +18,34 @@ impl Model {
             self.violate(Rule::PortsAreNotShared, seen);
         }
         self.check_reason(&spawn.instance);
+        self.check_schema(&spawn.instance, "is started");
         let known = self.instances.entry(spawn.instance.clone()).or_default();
         known.port = spawn.port;
         known.cell = spawn.cell.0;
+    }
+
+    /// What only older versions of the database needed is removed.
+    pub(crate) fn contract_ordered(&mut self, version: &str, living: &[InstanceId]) {
+        let contracted = self.contracted.get_or_insert_default();
+        if version > contracted.as_str() {
+            version.clone_into(contracted);
+        }
+        for instance in living {
+            self.check_schema(instance, "runs");
+        }
+    }
+
+    /// Whether an instance finds what its release needs of the database.
+    fn check_schema(&mut self, instance: &InstanceId, does: &str) {
+        let facts = self.facts(&instance.service, instance.release);
+        let needs = facts.and_then(|facts| facts.version.clone());
+        let Some((needs, contracted)) = needs.zip(self.contracted.clone()) else {
+            return;
+        };
+        if needs < contracted {
+            let seen = format!("{instance} {does}, made for {needs}: {contracted} is contracted");
+            self.violate(Rule::ContractsUnneeded, seen);
+        }
     }
 
     /// Its start is in no journal.

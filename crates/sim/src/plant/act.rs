@@ -11,6 +11,7 @@ use traffic::{Cell, Endpoint, ServiceTable, Table};
 
 use super::{OWN, Plant, Planted};
 use crate::check::{Answer, endpoints};
+use crate::policy;
 
 impl Planted {
     /// What is done instead of what the engine said.
@@ -58,6 +59,15 @@ impl Planted {
                     done.extend(stops.into_iter().map(stop));
                 }
             }
+            Effect::Spawn(spawn) if self.is(Plant::ContractsEarly) => {
+                done.push(Effect::Contract {
+                    database: policy::database(),
+                    version: policy::version(spawn.instance.release),
+                    service: spawn.instance.service.clone(),
+                    release: spawn.instance.release,
+                });
+                done.push(Effect::Spawn(spawn));
+            }
             Effect::Spawn(spawn) => self.spawn(spawn, done),
             Effect::Signal { instance, signal } => self.signal(instance, signal, done),
             Effect::CountOpen { instances } => {
@@ -98,6 +108,7 @@ impl Planted {
             | Effect::Forget { .. }
             | Effect::Measure { .. }
             | Effect::RunJob { .. }
+            | Effect::Contract { .. }
             | Effect::Observe
             | Effect::OpenReceipt { .. }
             | Effect::Note { .. }

@@ -66,6 +66,7 @@ impl Planted {
             | Event::Exited { .. }
             | Event::Confirmed { .. }
             | Event::Open(_)
+            | Event::Contracted { .. }
             | Event::Pruned { .. } => Some(event),
             Event::Terminate => {
                 self.ends_now = self.is(Plant::EndsEarly);

@@ -58,6 +58,7 @@ impl Planted {
             | Command::Close { .. }
             | Command::Open { .. }
             | Command::Drain { .. }
+            | Command::Contract { .. }
             | Command::Stop { .. }) => other,
         };
         Some(Event::Command { id, command })

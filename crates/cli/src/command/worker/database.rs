@@ -36,6 +36,18 @@ impl Databases for Postgres {
             }
         })
     }
+
+    fn contract(
+        &self,
+        site: Arc<Site>,
+        migration: String,
+        followed: Followed,
+    ) -> Pending<'static, Result<(), DatabaseFailed>> {
+        Box::pin(async move {
+            let record = Record::new(&site);
+            contract(&site, &migration, (&followed, &record)).await
+        })
+    }
 }
 
 /// Publishes what is pending. Returns the `search_path` that the role has by itself.
@@ -91,6 +103,26 @@ fn check_served(entries: &[Entry], (base, last): (&str, &str)) -> Result<(), Dat
             again: Again::Never,
         }),
     }
+}
+
+/// Contracts every change up to `migration`, oldest first.
+async fn contract(
+    site: &Site,
+    migration: &str,
+    (followed, record): (&Followed, &Arc<Record>),
+) -> Result<(), DatabaseFailed> {
+    let mut runner = open(site, (followed, record)).await.map_err(failed)?;
+    let entries = runner.history().await.map_err(failed)?;
+    let due = entries.iter().filter(|entry| {
+        entry.base == site.schema
+            && entry.version.as_str() <= migration
+            && matches!(entry.phase, Phase::Published | Phase::Contract)
+    });
+    for entry in due {
+        runner.contract(&entry.version).await.map_err(failed)?;
+        (followed.hear)(format!("`{}` is contracted", entry.version));
+    }
+    Ok(())
 }
 
 async fn open(

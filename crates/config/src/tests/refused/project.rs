@@ -117,8 +117,8 @@ fn databases_and_those_who_name_them_fit_together() {
             "`schema` cannot be \"My Schema\"",
         ),
         (
-            "url = \"secret:URL\"\nmigrations = \"db\"\ncontract = \"1h\"",
-            "unknown key `contract` in database.main",
+            "url = \"secret:URL\"\nmigrations = \"db\"\ncontract = { when = \"1h\" }",
+            "unknown key `when` in database.main.contract",
         ),
         (
             "url = \"secret:URL\"\nmigrations = \"db\"\nlock_timeout = \"0s\"",

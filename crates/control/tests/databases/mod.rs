@@ -1,0 +1,172 @@
+//! When databases are contracted, and what is refused from then on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use control::SecretValue;
+use control::api::{Code, Deployed, StatusAnswer};
+use model::{
+    Command, Database, DatabaseName, DatabasePolicy, Outcome, Project, ReleaseId, SearchPath,
+    Service,
+};
+
+use crate::support::{Worker, World, program, service};
+use crate::web;
+
+const TABLE: &str = "operations:\n  - create_table: {name: t, columns: [{name: a, type: text}]}\n";
+const RENAME: &str = "operations:\n  - rename_column: {table: t, from: a, to: b}\n";
+
+fn main_database() -> DatabaseName {
+    DatabaseName::try_new("main").unwrap()
+}
+
+/// A project with a database that is contracted as soon as it may be.
+fn project(world: &World, services: &[(&str, Service)]) -> Project {
+    let mut project = world.project(services);
+    let database = Database {
+        url: "URL".to_owned(),
+        migrations: "migrations".to_owned(),
+        schema: "public".to_owned(),
+        search_path: SearchPath::Url,
+        policy: DatabasePolicy {
+            contract_after: Duration::ZERO,
+            approve: false,
+            lock_timeout: Duration::from_millis(250),
+            patience: Duration::from_secs(60),
+        },
+    };
+    project.databases = BTreeMap::from([(main_database(), database)]);
+    project
+}
+
+fn tied(env: &str) -> Service {
+    let mut service = service(env);
+    service.template.database = Some(main_database());
+    service.template.secrets = vec!["URL".to_owned()];
+    service
+}
+
+impl Worker {
+    async fn set_url(&self) {
+        let value = SecretValue::try_new(b"postgres://db".to_vec()).unwrap();
+        let secret = ("URL".to_owned(), value);
+        let set = self
+            .handle
+            .set_secret(secret, control::Retire::None, "test".to_owned());
+        set.await.unwrap();
+    }
+
+    /// Deploys with the first so many of two migrations, and waits for the end of all rollouts.
+    async fn migrate(&self, project: &Project, migrations: usize) -> Deployed {
+        let files = [("01_t.yaml", TABLE), ("02_b.yaml", RENAME)];
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in &files[..migrations] {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let stored = self.request(project, directory.path()).await;
+        let mut request = self.request(project, program().path()).await;
+        let migrations = stored.artifacts.into_values().next().unwrap();
+        request.migrations = BTreeMap::from([(main_database(), migrations)]);
+        let deployed = self.handle.deploy(request, None, "test".to_owned());
+        let deployed = deployed.await.unwrap();
+        for rollout in deployed.rollouts.values() {
+            let receipt = self.receipt(*rollout).await;
+            assert_eq!(receipt.outcome, Outcome::Completed, "{}", receipt.reason);
+        }
+        deployed
+    }
+
+    async fn contracted(&self, version: &str) {
+        self.until(|status| {
+            let database = &status.engine.databases[0];
+            database.contract.is_none() && database.contracted.as_deref() == Some(version)
+        })
+        .await;
+    }
+}
+
+fn needed(status: &StatusAnswer) -> Option<String> {
+    let waiting = status.engine.databases.first()?.waiting.last()?;
+    waiting.needed_before.clone()
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_contract_bars_the_way_back_to_what_it_removed() {
+    let world = World::new();
+    let worker = world.start();
+    worker.set_url().await;
+    worker
+        .migrate(&project(&world, &[("web", tied("one"))]), 1)
+        .await;
+    worker.contracted("01_t").await;
+    worker
+        .migrate(&project(&world, &[("web", tied("two"))]), 2)
+        .await;
+    worker.contracted("02_b").await;
+    let asked = world.databases.asked.lock().unwrap().clone();
+    let contracts = asked.iter().filter(|asked| asked.starts_with("contract"));
+    let contracts: Vec<&String> = contracts.collect();
+    assert_eq!(
+        contracts,
+        ["contract postgres://db 01_t", "contract postgres://db 02_b"]
+    );
+    let rollback = Command::Rollback {
+        service: web(),
+        release: Some(ReleaseId(1)),
+    };
+    let refused = worker.handle.command(rollback, "test".to_owned()).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code, Code::Refused);
+    assert!(refused.to_string().contains("`02_b`"), "{refused}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn nothing_is_contracted_while_a_dead_servers_processes_run() {
+    let world = World::new();
+    let worker = world.start();
+    worker.set_url().await;
+    *world.leftovers.lock().unwrap() = 1;
+    worker
+        .migrate(&project(&world, &[("web", tied("one"))]), 1)
+        .await;
+    worker
+        .until(|status| status.engine.databases[0].contract.is_some())
+        .await;
+    let contracts = || {
+        let asked = world.databases.asked.lock().unwrap();
+        asked
+            .iter()
+            .filter(|asked| asked.starts_with("contract"))
+            .count()
+    };
+    assert_eq!(contracts(), 0);
+    worker.kill().await;
+    // The next one asks again at once.
+    *world.leftovers.lock().unwrap() = 0;
+    let worker = world.start();
+    worker.contracted("01_t").await;
+    assert_eq!(contracts(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_service_that_only_has_the_url_holds_up_the_contract() {
+    let world = World::new();
+    let worker = world.start();
+    worker.set_url().await;
+    let mut plain = service("one");
+    plain.template.secrets = vec!["URL".to_owned()];
+    let services = [("web", tied("one")), ("worker", plain)];
+    worker.migrate(&project(&world, &services), 1).await;
+    worker
+        .until(|status| needed(status).is_some_and(|why| why.contains("v1 of `worker`")))
+        .await;
+    let asked = world.databases.asked.lock().unwrap().clone();
+    assert!(
+        asked.iter().all(|asked| asked.starts_with("expand")),
+        "{asked:?}"
+    );
+
+    let services = [("web", tied("one")), ("worker", tied("two"))];
+    worker.migrate(&project(&world, &services), 1).await;
+    worker.contracted("01_t").await;
+}
