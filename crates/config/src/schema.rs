@@ -115,6 +115,7 @@ fn kind(kind: Kind) -> Map<String, Json> {
             { "type": "string", "minLength": 1 },
             { "type": "array", "items": { "type": "string" }, "minItems": 1 },
         ]})),
+        Kind::Either(text, table) => object(json!({ "anyOf": [form(text), section(table)] })),
         Kind::Table(of) => section(of),
         Kind::Tables(of) => object(json!({ "type": "array", "items": section(of) })),
         Kind::Services(of) => object(json!({

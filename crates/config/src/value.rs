@@ -113,6 +113,14 @@ impl Table {
         self.get(name).expect("declared with a default")
     }
 
+    /// The table of a key that may have a text instead.
+    pub(crate) fn either(&self, name: &str) -> Option<&Table> {
+        match self.entry(name).value.as_ref() {
+            Some(Value::Table(table)) => Some(table),
+            Some(_) | None => None,
+        }
+    }
+
     /// Whether the key is there, rightly or wrongly.
     pub(crate) fn is_written(&self, name: &str) -> bool {
         self.entry(name).written.is_some()

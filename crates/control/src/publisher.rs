@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
-use model::ShadowKey;
+use model::{Drain, ShadowKey};
 use traffic::{Cell, ListenerKind, Table};
 use verdict::Tally;
 
@@ -21,9 +20,10 @@ pub trait Publisher: Send {
     /// Hands a table to every proxy thread.
     fn publish(&mut self, table: Arc<Table>);
 
-    /// Says that an endpoint is cut in `left`, so that what never ends by itself can be ended
-    /// before, spread over time. Said more than once.
-    fn part(&mut self, cell: Cell, left: Duration);
+    /// Says when what is open at an endpoint is cut, so that what never ends by itself can be
+    /// ended before, spread over time. What has less time than others is cut by whoever is told
+    /// this; the rest by [`Publisher::cut`]. Said more than once.
+    fn part(&mut self, cell: Cell, left: Drain);
 
     /// What comparing the answers to a shadow's copies has found in this process so far.
     fn compared(&mut self, key: ShadowKey) -> Option<Tally>;

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use fleet::InstanceState;
 use model::{
-    Command, DatabaseName, DatabasePolicy, Epoch, InstanceId, Policy, Refusal, Release, ReleaseId,
-    Revision, RolloutId, ServiceName, Time,
+    Command, DatabaseName, DatabasePolicy, Drain, Epoch, InstanceId, Policy, Refusal, Release,
+    ReleaseId, Revision, RolloutId, ServiceName, Time,
 };
 use rollout::Plan;
 use traffic::{Cell, Table};
@@ -160,10 +159,10 @@ impl Engine {
         })
     }
 
-    /// How long a drained instance has until what is open at it is cut; `None` if it is not
-    /// drained.
+    /// How long a drained instance has until what is open at it is cut, by what it is; `None` if
+    /// it is not drained.
     #[must_use]
-    pub fn drain_left(&self, instance: &InstanceId, now: Time) -> Option<Duration> {
+    pub fn drain_left(&self, instance: &InstanceId, now: Time) -> Option<Drain> {
         let service = self.state.services.get(&instance.service)?;
         let release = service.releases.get(&instance.release)?;
         let views = service.fleet.views();
@@ -171,7 +170,7 @@ impl Engine {
         let InstanceState::Draining { since, .. } = view.state else {
             return None;
         };
-        Some(since.after(release.spec.drain).since(now))
+        Some(release.spec.drains().after(now.since(since)))
     }
 
     /// A release that is kept.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use fleet::InstanceView;
 use model::{Audience, Protocol, Reach, ReleaseId, Revision, ServiceName, Share, Strategy};
@@ -39,9 +40,20 @@ pub(crate) fn draft(state: &State) -> Draft {
             draft.audiences.insert(index, audiences);
         }
         draft.table.services.push(service_table(name, service));
+        draft.table.drain = draft.table.drain.max(drain(service));
     }
     listen_publicly(state, routes, &mut draft.table);
     draft
+}
+
+/// The longest that anything at the service's instances may take once they are drained.
+fn drain(service: &Service) -> Duration {
+    let views = service.fleet.views();
+    let releases = views
+        .iter()
+        .filter_map(|view| service.releases.get(&view.instance.release));
+    let limits = releases.map(|release| release.spec.drain);
+    limits.max().unwrap_or_default()
 }
 
 /// Every public listener has the same routes.

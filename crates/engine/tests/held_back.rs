@@ -19,6 +19,8 @@ struct World {
     now: u64,
     journal: BTreeMap<String, String>,
     table: Option<ServiceTable>,
+    /// How long a worker that leaves may have to stay.
+    drain: Duration,
     answers: Vec<Result<(), Refusal>>,
 }
 
@@ -30,6 +32,7 @@ impl World {
             now: SECOND,
             journal: BTreeMap::new(),
             table: None,
+            drain: Duration::ZERO,
             answers: Vec::new(),
         };
         world.hear(Event::Children(Vec::new()));
@@ -60,6 +63,7 @@ impl World {
             }
             events.push(Event::Journaled { batch });
         } else if let Effect::Publish { table, .. } = effect {
+            self.drain = table.drain;
             let mut services = table.services.into_iter();
             self.table = services.find(|service| service.name == name("web"));
         } else if let Effect::Reply { result, .. } = effect {
@@ -105,6 +109,14 @@ impl World {
 
 fn reason(answer: Result<(), Refusal>) -> String {
     answer.unwrap_err().to_string()
+}
+
+#[test]
+fn tables_say_how_long_what_is_open_may_take() {
+    let mut world = World::new();
+    // Every change of the service is one more table.
+    assert_eq!(world.pause(Duration::from_secs(5)), Ok(()));
+    assert_eq!(world.drain, Duration::from_secs(1));
 }
 
 #[test]

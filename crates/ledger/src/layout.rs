@@ -96,6 +96,10 @@ pub(crate) struct ServiceCell {
     pub(crate) gaps: GapRing,
     /// Requests whose clients left while every endpoint was full.
     pub(crate) queue_left: AtomicU64,
+    /// Of the requests that were cut: those that had become WebSockets or the like.
+    pub(crate) cut_websockets: AtomicU32,
+    /// Those that were streams.
+    pub(crate) cut_streams: AtomicU32,
 }
 
 // What was added last took the place of padding: the layout is the same.
@@ -134,6 +138,8 @@ impl ServiceCell {
         self.held.store(0, Relaxed);
         self.held_left.store(0, Relaxed);
         self.queue_left.store(0, Relaxed);
+        self.cut_websockets.store(0, Relaxed);
+        self.cut_streams.store(0, Relaxed);
         self.rejected
             .iter()
             .for_each(|counter| counter.store(0, Relaxed));

@@ -110,6 +110,10 @@ pub struct ServiceTotals {
     pub held_left: u64,
     /// Requests whose clients left while they waited for a place at an endpoint.
     pub queue_left: u64,
+    /// Of the requests that were cut: those that had become WebSockets or the like.
+    pub cut_websockets: u64,
+    /// Those that were streams.
+    pub cut_streams: u64,
     /// Requests that the proxy answered itself, by the reason's index.
     pub rejected: [u64; Rejected::COUNT],
     /// Requests drawn for a shadow and not copied, by the reason's index.
@@ -133,6 +137,8 @@ impl ServiceTotals {
         window.held = self.held.saturating_sub(earlier.held);
         window.held_left = self.held_left.saturating_sub(earlier.held_left);
         window.queue_left = self.queue_left.saturating_sub(earlier.queue_left);
+        window.cut_websockets = self.cut_websockets.saturating_sub(earlier.cut_websockets);
+        window.cut_streams = self.cut_streams.saturating_sub(earlier.cut_streams);
         for (mine, theirs) in window.rejected.iter_mut().zip(&earlier.rejected) {
             *mine = mine.saturating_sub(*theirs);
         }
@@ -151,6 +157,8 @@ impl ServiceTotals {
         self.held += cell.held.load(Relaxed);
         self.held_left += cell.held_left.load(Relaxed);
         self.queue_left += cell.queue_left.load(Relaxed);
+        self.cut_websockets += u64::from(cell.cut_websockets.load(Relaxed));
+        self.cut_streams += u64::from(cell.cut_streams.load(Relaxed));
         for (mine, theirs) in self.rejected.iter_mut().zip(&cell.rejected) {
             *mine += theirs.load(Relaxed);
         }

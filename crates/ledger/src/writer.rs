@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
-use model::Revision;
+use model::{Carrier, Revision};
 use traffic::{Cell, Closed, Dropped, Outcome, Phase, Rejected};
 
 use crate::latency::bucket;
@@ -232,6 +232,16 @@ impl Writer {
     /// Counts a request whose client left while every endpoint was full.
     pub fn queue_left(&self, service: Cell) {
         raise(&self.service(service).queue_left, 1);
+    }
+
+    /// Counts what carried a request of a service that was cut.
+    pub fn cut(&self, service: Cell, carrier: Carrier) {
+        let service = self.service(service);
+        match carrier {
+            Carrier::Request => {}
+            Carrier::Websocket => drop(raise_gauge(&service.cut_websockets)),
+            Carrier::Stream => drop(raise_gauge(&service.cut_streams)),
+        }
     }
 
     /// Counts a request that the proxy answered itself, of a service or of none.

@@ -44,8 +44,8 @@ pub use receipt::{
     PausedRequests, Receipt, RejectedRequests, SchemaAccount, Waited,
 };
 pub use release::{
-    Argv, Digest, DigestError, Health, Limits, Port, Probe, Protocol, Release, ReleaseSpec, Secret,
-    Stop,
+    Argv, Carrier, Digest, DigestError, Drain, Health, Limits, Port, Probe, Protocol, Release,
+    ReleaseSpec, Secret, Stop,
 };
 pub use shadow::{Compare, Compared, Difference, DifferenceKind, Shadow, ShadowAccount, ShadowKey};
 pub use share::{Share, ShareError};
@@ -116,8 +116,11 @@ pub struct ReleaseTemplate {
     pub secrets: Vec<String>,
     /// How readiness and liveness are found out; `None` only for services without a port.
     pub health: Option<Health>,
-    /// How long open requests may take once an instance is drained.
+    /// How long anything may take once an instance is drained.
     pub drain: std::time::Duration,
+    /// The same by what it is, where that differs; the longest of them is `drain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_limits: Option<Drain>,
     /// How the program is stopped.
     pub stop: Stop,
     /// The user the program runs as; `None`: the server's own.
@@ -155,6 +158,7 @@ impl ReleaseTemplate {
             secrets: secrets.collect(),
             health: self.health.clone(),
             drain: self.drain,
+            drain_limits: self.drain_limits,
             stop: self.stop.clone(),
             user: self.user.clone(),
             limits: self.limits.clone(),

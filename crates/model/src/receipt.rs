@@ -44,6 +44,10 @@ pub struct Receipt {
     pub failed_by_release: Option<u64>,
     /// Requests and tunnels ended at the drain limit or open in a worker when it died.
     pub cut: Option<u64>,
+    /// The same by what carried it: `requests`, `websockets`, `streams`; `killed` for all that
+    /// was open in a worker when it died.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cut_by: BTreeMap<String, u64>,
     /// Connections that the listeners refused.
     pub refused: Option<u64>,
     /// The longest time in which a request waited and no response began, in milliseconds.

@@ -211,8 +211,11 @@ pub struct ReleaseSpec {
     pub secrets: BTreeMap<String, Secret>,
     /// How readiness and liveness are found out; `None`: running is ready.
     pub health: Option<Health>,
-    /// How long open requests may take once an instance is drained.
+    /// How long anything may take once an instance is drained.
     pub drain: Duration,
+    /// The same by what it is, where that differs; the longest of them is `drain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_limits: Option<Drain>,
     /// How the program is stopped.
     pub stop: Stop,
     /// The user the program runs as; `None`: the server's own.
@@ -222,6 +225,75 @@ pub struct ReleaseSpec {
     /// The database that it works with.
     #[serde(default)]
     pub database: Option<ReleaseDatabase>,
+}
+
+impl ReleaseSpec {
+    /// How long what is open may take once an instance is drained.
+    #[must_use]
+    pub fn drains(&self) -> Drain {
+        self.drain_limits.unwrap_or(Drain::all(self.drain))
+    }
+}
+
+/// What carries what is open at an instance, as far as its end depends on that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Carrier {
+    /// A request with its response, or a connection of a TCP service.
+    #[default]
+    Request,
+    /// A connection that speaks another protocol since: a WebSocket.
+    Websocket,
+    /// A response without an end of its own: a stream of events, or a request of gRPC.
+    Stream,
+}
+
+/// How long what is open may take once an instance is drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Requests, and connections of TCP services.
+    pub requests: Duration,
+    /// WebSockets and whatever else a connection was upgraded to.
+    pub websockets: Duration,
+    /// Streams of events, and requests of gRPC.
+    pub streams: Duration,
+}
+
+impl Drain {
+    /// The same for all.
+    #[must_use]
+    pub const fn all(limit: Duration) -> Self {
+        Self {
+            requests: limit,
+            websockets: limit,
+            streams: limit,
+        }
+    }
+
+    /// For one kind.
+    #[must_use]
+    pub const fn of(&self, carrier: Carrier) -> Duration {
+        match carrier {
+            Carrier::Request => self.requests,
+            Carrier::Websocket => self.websockets,
+            Carrier::Stream => self.streams,
+        }
+    }
+
+    /// When everything is over.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.requests.max(self.websockets).max(self.streams)
+    }
+
+    /// What is left of each after `passed`.
+    #[must_use]
+    pub fn after(&self, passed: Duration) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(passed),
+            websockets: self.websockets.saturating_sub(passed),
+            streams: self.streams.saturating_sub(passed),
+        }
+    }
 }
 
 /// A release under its number.

@@ -43,6 +43,9 @@ pub(crate) struct Claim {
     pub(crate) place: Place,
     pub(crate) connection: Connection,
     is_ended: bool,
+    service: Cell,
+    /// The place of its connection among the watches.
+    watch: usize,
     /// Whose other requests wait for its place, if any may.
     awaited_by: Option<Cell>,
 }
@@ -65,7 +68,7 @@ fn files(place: Place) -> u32 {
 }
 
 impl Claim {
-    pub(crate) fn new(thread: &Rc<Thread>, watch: &Watch, place: Place) -> Self {
+    pub(crate) fn new(thread: &Rc<Thread>, watch: &Watch, (service, place): (Cell, Place)) -> Self {
         thread.writer.claim(place.cell);
         thread.claims.set(thread.claims.get() + files(place));
         watch.set_state(State::At(place.cell));
@@ -74,6 +77,8 @@ impl Claim {
             place,
             connection: Connection::New,
             is_ended: false,
+            service,
+            watch: watch.place(),
             awaited_by: None,
         }
     }
@@ -92,7 +97,7 @@ impl Claim {
         watch: &Watch,
         (service, place): (Cell, Place),
     ) -> Self {
-        let mut claim = Self::new(thread, watch, place);
+        let mut claim = Self::new(thread, watch, (service, place));
         claim.awaited_by = Some(service);
         claim
     }
@@ -108,7 +113,15 @@ impl Claim {
         self.is_ended = true;
         self.thread
             .note_end(self.place.cell, outcome, self.connection);
-        self.thread.writer.end(self.place.cell, outcome);
+        self.count(outcome);
+    }
+
+    fn count(&self, outcome: Outcome) {
+        let writer = &self.thread.writer;
+        if outcome == Outcome::Cut {
+            writer.cut(self.service, self.thread.watches.carrier(self.watch));
+        }
+        writer.end(self.place.cell, outcome);
     }
 }
 
@@ -118,7 +131,7 @@ impl Drop for Claim {
         self.thread.claims.set(claims);
         if !self.is_ended {
             // The thread itself ends with this request open.
-            self.thread.writer.end(self.place.cell, Outcome::Cut);
+            self.count(Outcome::Cut);
         }
         if let Some(service) = self.awaited_by {
             self.thread.place_is_free(service);

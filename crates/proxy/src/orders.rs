@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use model::Drain;
 use tokio::sync::Notify;
 use traffic::{Cell, ListenerKind};
 
@@ -46,8 +47,10 @@ pub(crate) struct Orders {
     pub(crate) tls: Option<Tls>,
     pub(crate) listening: Vec<Listening>,
     pub(crate) cut: BTreeSet<Cell>,
-    /// How long it is until an endpoint is cut.
-    pub(crate) parting: BTreeMap<Cell, Duration>,
+    /// How long it is until what is open at an endpoint is cut.
+    pub(crate) parting: BTreeMap<Cell, Drain>,
+    /// The same for all endpoints, since the thread itself is to end.
+    pub(crate) leaving: Option<Duration>,
     /// Services at whose endpoints there may be a place.
     pub(crate) freed: BTreeSet<Cell>,
     /// Services whose idle connections others need.

@@ -8,6 +8,7 @@ use http1::{
     Answer, BodyRelay, Framing, REQUEST_ID, RequestHead, ResponseHead, RewriteResponse,
     UpstreamSide,
 };
+use model::Carrier;
 use traffic::{Late, Progress, Rejected};
 
 use crate::attempt::overdue;
@@ -91,9 +92,17 @@ pub(crate) struct Relay<'a, S: Stream> {
 impl<S: Stream> Relay<'_, S> {
     /// Sets the first deadline.
     pub(crate) fn begin(&self) {
+        if streamed::is_grpc(self.request) {
+            self.is_carried_by(Carrier::Stream);
+        }
         let patience = self.visit.limits.idle_timeout;
         let watch = &self.client.watch;
         watch.set_deadline_before(patience, self.visit.until());
+    }
+
+    fn is_carried_by(&self, carrier: Carrier) {
+        let thread = &self.client.thread;
+        self.client.watch.set_carrier(carrier, || thread.random());
     }
 
     /// Moves what can be moved.
@@ -319,7 +328,8 @@ impl<S: Stream> Relay<'_, S> {
             Ok(Answer::Final(framing)) => {
                 self.write_head(framing);
                 self.begin_response();
-                if self.visit.until() != u64::MAX && streamed::is_event_stream(self.response) {
+                if streamed::is_event_stream(self.response) {
+                    self.is_carried_by(Carrier::Stream);
                     self.visit.deadlines.lift();
                 }
                 self.is_begun = true;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ledger::Writer;
-use model::ShadowKey;
+use model::{Drain, ShadowKey};
 use tls::Tickets;
 use traffic::{Cell, ListenerKind, Table};
 use verdict::Tally;
@@ -194,10 +194,11 @@ impl Proxy {
         self.order(|orders| orders.listening.push(Listening::Remove(address)));
     }
 
-    /// Says that an endpoint will be cut in `left`. Tunnels and event streams there are ended
-    /// before, each at its own time in the last quarter, so that their clients do not all come
-    /// back at once; they are counted as cut. Said again, it changes nothing.
-    pub fn part(&self, cell: Cell, left: Duration) {
+    /// Says when what is open at an endpoint is cut. Tunnels and event streams are ended before,
+    /// each at its own time in the last quarter of what they have left, so that their clients do
+    /// not all come back at once; they are counted as cut. What has less left than others is cut
+    /// when that is over; the rest by [`Proxy::cut`]. Said again, it changes nothing.
+    pub fn part(&self, cell: Cell, left: Drain) {
         self.order(|orders| {
             orders.parting.entry(cell).or_insert(left);
         });
@@ -212,15 +213,23 @@ impl Proxy {
 
     /// Stops accepting; each connection is closed after its next response, and tells its
     /// client so. Idle connections stay until then, so that no request meets a closed one.
-    pub fn drain(&self) {
-        self.order(|orders| orders.ending = orders.ending.max(Ending::Draining));
+    /// Tunnels and event streams are ended in the last quarter of `limit`, after which the
+    /// caller ends everything.
+    pub fn drain(&self, limit: Duration) {
+        self.order(|orders| {
+            orders.ending = orders.ending.max(Ending::Draining);
+            orders.leaving = Some(limit);
+        });
     }
 
     /// As [`Proxy::drain`] for sockets that nobody else has: accepts until nothing comes any
     /// more, since what waits in a socket that is closed is reset. Others must be where new
     /// connections go by now.
-    pub fn leave(&self) {
-        self.order(|orders| orders.ending = orders.ending.max(Ending::Leaving));
+    pub fn leave(&self, limit: Duration) {
+        self.order(|orders| {
+            orders.ending = orders.ending.max(Ending::Leaving);
+            orders.leaving = Some(limit);
+        });
     }
 
     /// True when every thread has ended, as after [`Proxy::drain`] once the last connection

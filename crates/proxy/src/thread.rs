@@ -237,6 +237,7 @@ impl Thread {
         }
         self.pool.retain(|cell| routing.has(cell));
         self.trunks.retain(|cell| routing.has(cell));
+        self.watches.stay(|cell| routing.has(cell));
         self.access.set(routing.table.access_log);
         let now = self.watches.coarse_micros();
         self.standings.borrow_mut().follow(&routing.table, now);
@@ -362,6 +363,9 @@ fn obey(thread: &Thread, listeners: &mut Listeners, orders: Orders) {
         .for_each(|cell| thread.watches.cut(cell));
     for (cell, left) in orders.parting {
         thread.watches.part(cell, left, || thread.random());
+    }
+    if let Some(limit) = orders.leaving {
+        thread.watches.part_all(limit, || thread.random());
     }
     for service in orders.freed {
         thread.call_firsts(|line| line.service == service);

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use model::Carrier;
 use traffic::Outcome;
 
 use crate::buffer::{Blocks, Fill};
@@ -59,6 +60,9 @@ pub(crate) async fn carry<S: Stream>(
     upstream: &mut Upstream,
 ) -> Outcome {
     client.watch.clear_deadline();
+    client
+        .watch
+        .set_carrier(Carrier::Websocket, || client.thread.random());
     let protocol = exchange.request.upgrade().unwrap_or_default();
     let is_websocket = protocol.eq_ignore_ascii_case(b"websocket");
     let half = |towards| Half {

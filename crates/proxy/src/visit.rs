@@ -274,7 +274,8 @@ impl Visit {
             (Chosen::At(choice), None) => {
                 self.note_choice(&client.thread, &choice);
                 let place = Place::of(choice.endpoint);
-                Admission::Claimed(Claim::new(&client.thread, &client.watch, place))
+                let places = (service.cell, place);
+                Admission::Claimed(Claim::new(&client.thread, &client.watch, places))
             }
             (Chosen::At(choice), Some(limits)) => {
                 self.claim_limited(client, (service, &choice), limits)

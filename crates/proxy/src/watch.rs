@@ -3,20 +3,22 @@
 //! A deadline is one number in a list that a tick looks through ten times a second, so that
 //! setting one for each request costs a store and no timer.
 
+mod parting;
+
 use std::cell::{Cell as Local, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use model::Carrier;
 use traffic::Cell;
 
 use crate::clock::{micros, now_micros};
+use parting::{Due, Leaving};
 
 /// How often deadlines are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 const NEVER: u64 = u64::MAX;
-/// The longest time that is kept free for the answers to goodbyes.
-const FAREWELL_MICROS: u64 = 1_000_000;
 
 /// All connections of a thread.
 #[derive(Debug, Default)]
@@ -39,8 +41,10 @@ struct Lists {
     free: Vec<usize>,
     /// Those that are woken at each tick.
     ticked: Vec<usize>,
-    /// When which of them is told to say goodbye.
-    partings: Vec<(u64, usize)>,
+    /// When which of them is told to say goodbye, or is cut.
+    partings: Vec<(u64, usize, Due)>,
+    /// Endpoints that are to go, or all of them.
+    leaving: Vec<Leaving>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +57,8 @@ struct Entry {
     leaves: bool,
     /// Whether it is to say goodbye to its endpoint.
     parting: Parting,
+    /// What carries what it has there.
+    carrier: Carrier,
     /// Smaller for those that have had no request for longer.
     turn: u64,
 }
@@ -121,34 +127,9 @@ impl Watches {
         self.part_due(now);
     }
 
-    /// Tells those to say goodbye whose time has come.
-    fn part_due(&self, now: u64) {
-        let lists = &mut *self.lists.borrow_mut();
-        lists.partings.retain(|&(due, at)| {
-            if due <= now {
-                lists.entries[at].parting = Parting::Now;
-                lists.entries[at].wake();
-            }
-            due > now
-        });
-    }
-
-    /// Has every connection at an endpoint say goodbye within the last quarter of `left`, each
-    /// at its own time: `random` says which. One that has its time already keeps it.
-    pub(crate) fn part(&self, cell: Cell, left: Duration, random: impl Fn() -> u64) {
-        let left = micros(left);
-        let begin = self.coarse_micros().saturating_add(left / 4 * 3);
-        // The rest is for the answers to the last goodbyes.
-        let answers = (left / 16).min(FAREWELL_MICROS);
-        let spread = (left / 4).saturating_sub(answers).max(1);
-        let lists = &mut *self.lists.borrow_mut();
-        for (at, entry) in lists.entries.iter_mut().enumerate() {
-            if entry.state == State::At(cell) && entry.parting == Parting::No {
-                entry.parting = Parting::Planned;
-                let due = begin.saturating_add(random() % spread);
-                lists.partings.push((due, at));
-            }
-        }
+    /// What carries what a connection has at its endpoint.
+    pub(crate) fn carrier(&self, at: usize) -> Carrier {
+        self.lists.borrow().entries[at].carrier
     }
 
     /// Wakes every connection in a state.
@@ -312,13 +293,12 @@ impl Watch {
         self.watches.account(Some(entry.state), Some(state));
         entry.state = state;
         entry.cut = false;
+        entry.carrier = Carrier::default();
         match state.without_request() {
             Some(_) => entry.turn = self.watches.next_turn(),
             None => self.watches.left(entry),
         }
-        if std::mem::take(&mut entry.parting) != Parting::No {
-            lists.partings.retain(|&(_, at)| at != self.at);
-        }
+        lists.unplan(self.at);
     }
 
     /// True once the connection is to close, as long as no request has come.
@@ -350,7 +330,7 @@ impl Drop for Watch {
         self.watches.account(Some(entry.state), None);
         lists.deadlines[self.at] = NEVER;
         lists.ticked.retain(|&at| at != self.at);
-        lists.partings.retain(|&(_, at)| at != self.at);
+        lists.partings.retain(|&(_, at, _)| at != self.at);
         lists.free.push(self.at);
     }
 }
@@ -358,42 +338,6 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn goodbyes_are_spread_over_the_last_quarter() {
-        let watches = Rc::new(Watches::default());
-        let there: Vec<Watch> = (0..50).map(|_| Watch::new(&watches)).collect();
-        let elsewhere = Watch::new(&watches);
-        for watch in &there {
-            watch.set_state(State::At(Cell(1)));
-        }
-        elsewhere.set_state(State::At(Cell(2)));
-        let seed = Local::new(0_u64);
-        let random = || {
-            seed.set(seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-            seed.get()
-        };
-        watches.part(Cell(1), Duration::from_secs(20), random);
-        watches.part(Cell(1), Duration::from_secs(1), random);
-        let mut due: Vec<u64> = watches
-            .lists
-            .borrow()
-            .partings
-            .iter()
-            .map(|one| one.0)
-            .collect();
-        due.sort_unstable();
-        assert_eq!(due.len(), 50, "each once");
-        assert!(due[0] >= 15_000_000 && due[49] < 19_000_000, "{due:?}");
-        let widest = due.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-        assert!(widest < 1_000_000, "no crowd and no hole: {due:?}");
-        watches.part_due(due[24]);
-        let told = there.iter().filter(|watch| watch.is_parting());
-        assert_eq!(told.count(), 25);
-        drop(there);
-        assert!(watches.lists.borrow().partings.is_empty());
-        assert!(!elsewhere.is_parting());
-    }
 
     #[test]
     fn those_that_said_nothing_go_first_and_then_the_longest_idle() {

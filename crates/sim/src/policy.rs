@@ -327,6 +327,7 @@ pub(crate) fn release(setup: &ServiceSetup, id: ReleaseId, flavour: u64) -> Rele
             secrets: BTreeMap::new(),
             health: setup.health.clone(),
             drain: setup.drain,
+            drain_limits: None,
             stop: setup.stop.clone(),
             user: None,
             database: setup.tied.then(|| schema(id)),

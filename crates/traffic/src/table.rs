@@ -1,6 +1,7 @@
 //! The proxy's whole routing state.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use model::{
     AccessLog, Affinity, CertificateFiles, ClientCertificates, Delivery, HttpsPolicy, InstanceId,
@@ -32,6 +33,10 @@ pub struct Table {
     /// What clients of HTTPS listeners identify themselves with; `None`: they are not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<ClientCertificates>,
+    /// The longest that anything may take once its instance is drained, so that a worker that
+    /// leaves knows how long it may have to stay.
+    #[serde(default)]
+    pub drain: Duration,
 }
 
 /// An address that requests arrive at.

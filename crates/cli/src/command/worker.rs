@@ -16,7 +16,7 @@ use control::{Control, End, Handle, Host, Parts, Publisher, StartError};
 use engine::ServiceStatus;
 use fleet::InstanceState;
 use ledger::Ledger;
-use model::ShadowKey;
+use model::{Drain, ShadowKey};
 use proxy::{AccessPlace, Proxy, Settings, ThreadSetup};
 use runtime::artifact::{ArtifactBounds, Store};
 use runtime::logs::{LogBounds, Logs};
@@ -233,7 +233,11 @@ async fn in_control(
     let api = server::bind(own.state)
         .map_err(|error| failed("the admin socket cannot be made", &error))?;
     let api = tokio::spawn(server::serve(api, handle.clone()));
-    let succession = succession::succeed(Arc::clone(own.client), handle.clone());
+    let succession = succession::succeed(
+        Arc::clone(own.client),
+        handle.clone(),
+        leave::limit(own.state),
+    );
     let succession = tokio::spawn(succession);
     let (client, ledger) = (Arc::clone(own.client), own.ledger.clone());
     let ready = tokio::spawn(ready(client, ledger, (handle, news)));
@@ -318,7 +322,7 @@ impl Publisher for Publishing {
         self.0.publish(&table);
     }
 
-    fn part(&mut self, cell: Cell, left: Duration) {
+    fn part(&mut self, cell: Cell, left: Drain) {
         self.0.part(cell, left);
     }
 

@@ -54,6 +54,19 @@ pub(crate) fn no_requests(receipt: &Receipt) -> bool {
     receipt.requests.is_none() && receipt.first_cutover_seconds.is_none()
 }
 
+/// What carried what was cut, if anything but plain requests.
+fn cut_by(receipt: &Receipt) -> String {
+    let by = &receipt.cut_by;
+    if by.keys().all(|name| name == "requests") {
+        return String::new();
+    }
+    let all: Vec<String> = by
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    format!(" ({})", all.join(", "))
+}
+
 fn traffic(receipt: &Receipt, out: &mut String) {
     let requests = figure(receipt.requests);
     let _ = write!(out, "\n  lost {} of {requests}", figure(receipt.lost));
@@ -70,9 +83,10 @@ fn traffic(receipt: &Receipt, out: &mut String) {
     }
     let _ = write!(
         out,
-        "\n  failed by the release {}, cut {}, refused {}",
+        "\n  failed by the release {}, cut {}{}, refused {}",
         figure(receipt.failed_by_release),
         figure(receipt.cut),
+        cut_by(receipt),
         figure(receipt.refused)
     );
     let _ = write!(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Deadline, Delivery, Ejection, Limits, Policy, Port, Protocol, ProxyLimits, Reach,
+    Deadline, Delivery, Drain, Ejection, Limits, Policy, Port, Protocol, ProxyLimits, Reach,
     ReleaseTemplate, Service, ServiceName, Stop,
 };
 
@@ -66,6 +66,7 @@ fn template(table: &Table, env: &Env<'_>, mistakes: &mut Mistakes<'_>) -> Option
     let port = port(table);
     let run = argv(table, "run", (env, Given::to_instance(port)), mistakes);
     let health = health::build(table, port, env, mistakes);
+    let drain = drain(table);
     Some(ReleaseTemplate {
         run: run?,
         port,
@@ -74,7 +75,8 @@ fn template(table: &Table, env: &Env<'_>, mistakes: &mut Mistakes<'_>) -> Option
         env: env.variables.clone(),
         secrets: env.secrets.iter().cloned().collect(),
         health,
-        drain: table.value("drain"),
+        drain: drain.longest(),
+        drain_limits: Some(drain).filter(|drain| *drain != Drain::all(drain.longest())),
         stop: stop(table.value("stop")),
         user: table.get("user"),
         limits: limits(table.value("limits")),
@@ -197,6 +199,19 @@ fn without_port(service: &Table, table: &Table, mistakes: &mut Mistakes<'_>) {
             let mistake = Mistake::new(table.key_span(field.name), message);
             mistakes.add(mistake.related(service.span("port"), "there is none"));
         }
+    }
+}
+
+/// How long what is open may take.
+fn drain(service: &Table) -> Drain {
+    let Some(table) = service.either("drain") else {
+        return Drain::all(service.value("drain"));
+    };
+    let requests = table.value("requests");
+    Drain {
+        requests,
+        websockets: table.get("websockets").unwrap_or(requests),
+        streams: table.get("streams").unwrap_or(requests),
     }
 }
 

@@ -81,7 +81,7 @@ fn check_speech(service: &Table, mistakes: &mut Mistakes<'_>) {
     let rollout: &Table = service.value("rollout");
     let steps = rollout.get::<&[Table]>("steps").unwrap_or_default();
     let tables = [service, service.value("proxy"), rollout].into_iter();
-    for table in tables.chain(steps) {
+    for table in tables.chain(steps).chain(service.either("drain")) {
         for key in unspoken(table.section, is_tcp) {
             // One that needs `tcp` is refused for that already.
             let is_told = table

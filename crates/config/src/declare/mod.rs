@@ -1,6 +1,7 @@
 //! What a configuration may hold: one table per section, the only place that names its keys.
 
 mod database;
+mod drain;
 mod endpoint_limits;
 mod https;
 mod project;
@@ -187,6 +188,8 @@ pub(crate) enum Kind {
     Command,
     /// A table.
     Table(&'static Section),
+    /// A string of a form that stands for all keys of a table, or that table.
+    Either(&'static Form, &'static Section),
     /// A list of tables.
     Tables(&'static Section),
     /// Services by their names, at least one.
@@ -209,6 +212,7 @@ impl Kind {
             | Self::Port
             | Self::Command
             | Self::Table(_)
+            | Self::Either(..)
             | Self::Tables(_)
             | Self::Services(_)
             | Self::Databases(_) => false,
@@ -248,6 +252,7 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("contract", &database::CONTRACT),
     ("[service.NAME]", &SERVICE),
     ("health", &service::HEALTH),
+    ("drain", &drain::DRAIN),
     ("stop", &service::STOP),
     ("limits", &service::LIMITS),
     ("proxy", &service::PROXY),

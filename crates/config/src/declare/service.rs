@@ -1,6 +1,7 @@
 //! `[service.NAME]` and the tables within it, save the rollout.
 
 use super::Speech::{Http, Tcp};
+use super::drain::DRAIN;
 use super::endpoint_limits::ENDPOINT_LIMITS;
 use super::https::{HTTPS, PROGRAM_TLS};
 use super::{Field, Kind, ROLLOUT, Section};
@@ -101,8 +102,9 @@ pub(crate) const SERVICE: Section = Section {
         .optional("an instance that runs is ready"),
         Field::new(
             "drain",
-            Kind::Text(&DURATION),
-            "How long open requests may take once an instance gets no new ones.",
+            Kind::Either(&DURATION, &DRAIN),
+            "How long open requests may take once an instance gets no new ones; as a table, by \
+             what they are. WebSockets and streams are told goodbye in the last quarter of it.",
         )
         .default("\"30s\"")
         .traffic(),

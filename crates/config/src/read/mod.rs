@@ -213,6 +213,10 @@ impl<'r, 'a> Reader<'r, 'a> {
             Kind::List(form) => return self.list(form, written, key),
             Kind::Map(form) => return self.map(form, written, key),
             Kind::Command => return self.command(written, key),
+            Kind::Either(_, section) if value.is_table() => {
+                return self.nested(section, written, key);
+            }
+            Kind::Either(form, _) => return self.text(form, written, key),
             Kind::Table(section) => return self.nested(section, written, key),
             Kind::Tables(section) => return self.tables(section, written, key),
             Kind::Services(section) => return self.named((section, &SERVICES), written, key),

@@ -34,6 +34,9 @@ pub(super) fn expected(kind: Kind) -> String {
         Kind::Command => {
             "a command, such as \"./bin/web --port $PORT\" or a list of its words".to_owned()
         }
+        Kind::Either(form, section) => {
+            format!("{}, or a table with {}", form.expected, names(section))
+        }
         Kind::Table(section) => format!("a table with {}", names(section)),
         Kind::Tables(section) => format!("a list of tables with {}", names(section)),
         Kind::Services(_) => "tables by name, such as [service.web]".to_owned(),

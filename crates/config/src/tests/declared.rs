@@ -18,7 +18,7 @@ fn sections() -> impl Iterator<Item = &'static Section> {
 fn forms() -> Vec<&'static Form> {
     let fields = sections().flat_map(|section| section.fields);
     let forms = fields.filter_map(|field| match field.kind {
-        Kind::Text(form) | Kind::List(form) | Kind::Map(form) => Some(form),
+        Kind::Text(form) | Kind::List(form) | Kind::Map(form) | Kind::Either(form, _) => Some(form),
         Kind::Flag
         | Kind::Present
         | Kind::Whole { .. }
@@ -40,6 +40,7 @@ fn every_section_is_found_by_a_user_who_looks_for_its_keys() {
         found.insert(section.names().collect());
         for field in section.fields {
             if let Kind::Table(inner)
+            | Kind::Either(_, inner)
             | Kind::Tables(inner)
             | Kind::Services(inner)
             | Kind::Databases(inner) = field.kind

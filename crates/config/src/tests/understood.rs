@@ -120,7 +120,15 @@ fn every_key_of_a_service_is_taken_over() {
         fall: 5,
     };
     assert_eq!(template.health, Some(health));
-    assert_eq!(template.drain, Duration::from_secs(45));
+    let drain = model::Drain {
+        requests: Duration::from_secs(45),
+        websockets: Duration::from_secs(600),
+        streams: Duration::from_secs(300),
+    };
+    assert_eq!(
+        (template.drain, template.drain_limits),
+        (drain.websockets, Some(drain))
+    );
     assert_eq!(
         template.stop,
         Stop {
@@ -486,4 +494,23 @@ fn a_service_gets_the_url_of_its_database() {
     assert_eq!(database.policy, policy);
     assert_eq!(database.schema, "public");
     assert_eq!(database.search_path, SearchPath::Url);
+}
+
+#[test]
+fn one_time_to_drain_is_the_same_release_however_it_is_written() {
+    let template = |line: &str| service(&format!("{LEAST}{line}\n"), "web").template;
+    for same in [
+        "",
+        "drain = {}",
+        "drain = { requests = \"30s\", streams = \"30s\" }",
+    ] {
+        assert_eq!(template(same), template("drain = \"30s\""), "{same}");
+    }
+    let longer = template("drain = { websockets = \"1h\" }");
+    assert_eq!(longer.drain, Duration::from_secs(3_600));
+    let limits = longer.drain_limits.unwrap();
+    assert_eq!(
+        (limits.requests, limits.streams),
+        (Duration::from_secs(30), Duration::from_secs(30))
+    );
 }

@@ -70,6 +70,10 @@ pub(crate) struct ServiceFigures {
     pub(crate) held_left: u64,
     #[serde(default)]
     pub(crate) queue_left: u64,
+    #[serde(default)]
+    pub(crate) cut_websockets: u64,
+    #[serde(default)]
+    pub(crate) cut_streams: u64,
     /// By the reason's index.
     rejected: Vec<u64>,
     /// By the reason's index.
@@ -86,6 +90,8 @@ impl ServiceFigures {
             held: totals.held,
             held_left: totals.held_left,
             queue_left: totals.queue_left,
+            cut_websockets: totals.cut_websockets,
+            cut_streams: totals.cut_streams,
             rejected: totals.rejected.to_vec(),
             not_copied: totals.not_copied.to_vec(),
         }
@@ -103,6 +109,8 @@ impl ServiceFigures {
             held: self.held.saturating_sub(earlier.held),
             held_left: self.held_left.saturating_sub(earlier.held_left),
             queue_left: self.queue_left.saturating_sub(earlier.queue_left),
+            cut_websockets: self.cut_websockets.saturating_sub(earlier.cut_websockets),
+            cut_streams: self.cut_streams.saturating_sub(earlier.cut_streams),
             rejected: counts_since(&self.rejected, &earlier.rejected),
             not_copied: counts_since(&self.not_copied, &earlier.not_copied),
         }
@@ -115,6 +123,8 @@ impl ServiceFigures {
         self.held += fresh.held;
         self.held_left += fresh.held_left;
         self.queue_left += fresh.queue_left;
+        self.cut_websockets += fresh.cut_websockets;
+        self.cut_streams += fresh.cut_streams;
         add_counts(&mut self.rejected, &fresh.rejected);
         add_counts(&mut self.not_copied, &fresh.not_copied);
     }

@@ -103,6 +103,7 @@ impl Account {
             lost_by_reason,
             failed_by_release: self.measured(self.with_effect(Effect::Failed)),
             cut: self.measured(self.cut()),
+            cut_by: self.cut_by(),
             refused: self.measured(self.refused()),
             longest_gap_ms: self.measured(self.gap_micros.div_ceil(1_000)),
             longest_gap_before_ms: opening.gap_before_micros.map(|gap| gap.div_ceil(1_000)),
@@ -166,6 +167,23 @@ impl Account {
         let known = self.with_effect(Effect::Cut) + waiting + self.killed_reading.sum;
         // A worker may die between two of its counters.
         known + if self.worker_died { self.unknown() } else { 0 }
+    }
+
+    /// The same by what carried it.
+    fn cut_by(&self) -> BTreeMap<String, u64> {
+        let seen = self.seen().filter(|(one, ..)| *one == Outcome::Cut);
+        let ended: u64 = seen.map(|(_, _, count)| count).sum();
+        let service = &self.service.sum;
+        let (websockets, streams) = (service.cut_websockets, service.cut_streams);
+        let by = [
+            ("requests", ended.saturating_sub(websockets + streams)),
+            ("websockets", websockets),
+            ("streams", streams),
+            // What a worker had open when it died is not told apart.
+            ("killed", self.cut().saturating_sub(ended)),
+        ];
+        let by = by.into_iter().filter(|(_, count)| *count > 0);
+        by.map(|(name, count)| (name.to_owned(), count)).collect()
     }
 
     fn balance(&self) -> Balance {

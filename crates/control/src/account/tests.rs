@@ -1,6 +1,6 @@
 use std::os::fd::OwnedFd;
 
-use model::{InstanceId, Outcome as RolloutOutcome};
+use model::{Carrier, InstanceId, Outcome as RolloutOutcome};
 use traffic::{Outcome, Rejected};
 
 use super::*;
@@ -81,15 +81,20 @@ fn lost_failed_and_cut_are_told_apart() {
     writer.end(OLD, Outcome::Status2xx);
     ledger.set_told(OLD, true);
     attempt(OLD, Outcome::Truncated);
-    attempt(OLD, Outcome::Cut);
+    for carrier in [Carrier::Request, Carrier::Websocket, Carrier::Websocket] {
+        attempt(OLD, Outcome::Cut);
+        writer.cut(SERVICE, carrier);
+    }
     account.close(ended(), Time(12_500));
     account.look(&sources(&ledger, &[]));
     let receipt = account.receipt(Time(13_500));
-    assert_eq!(receipt.requests, Some(5));
+    assert_eq!(receipt.requests, Some(7));
     assert_eq!(receipt.lost, Some(1));
     assert_eq!(receipt.lost_by_reason[&model::Lost::Truncated], 1);
     assert_eq!(receipt.failed_by_release, Some(1));
-    assert_eq!(receipt.cut, Some(1));
+    assert_eq!(receipt.cut, Some(3));
+    let by = [("requests", 1), ("websockets", 2)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(receipt.cut_by, by.into());
     assert_eq!(receipt.by_release["v2"].retried, 1);
     assert_eq!(receipt.by_release["v2"].failed, 1);
     assert_eq!(receipt.by_release["v1"].responses["2xx"], 2);

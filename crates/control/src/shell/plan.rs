@@ -201,7 +201,8 @@ fn differences(old: &ReleaseSpec, new: &ReleaseSpec) -> Vec<String> {
     note("run", old.run == new.run);
     note("port", old.port == new.port);
     note("health", old.health == new.health);
-    note("drain", old.drain == new.drain);
+    note("protocol", old.protocol == new.protocol);
+    note("drain", old.drains() == new.drains());
     note("stop", old.stop == new.stop);
     note("user", old.user == new.user);
     note("limits", old.limits == new.limits);

@@ -31,6 +31,7 @@ fn release(number: u32, env: &str) -> Release {
         secrets: BTreeMap::new(),
         health: None,
         drain: Duration::from_secs(30),
+        drain_limits: None,
         stop: Stop {
             signal: 15,
             grace: Duration::from_secs(10),

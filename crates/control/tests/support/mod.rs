@@ -14,8 +14,8 @@ use control::{Control, Databases, End, Handle, Host, Parts, Publisher, StartErro
 use database::FakeDatabases;
 use ledger::{Ledger, Writer};
 use model::{
-    Argv, Count, Delivery, Health, Limits, OnFail, OnNoData, Peers, Policy, Port, Probe, Project,
-    ProxyLimits, ReleaseTemplate, RolloutPolicy, ServerConfig, Service, ServiceName, Stop,
+    Argv, Count, Delivery, Drain, Health, Limits, OnFail, OnNoData, Peers, Policy, Port, Probe,
+    Project, ProxyLimits, ReleaseTemplate, RolloutPolicy, ServerConfig, Service, ServiceName, Stop,
     Strategy,
 };
 use runtime::artifact::{self, ArtifactBounds};
@@ -178,6 +178,7 @@ pub(crate) fn service(env: &str) -> Service {
                 fall: 3,
             }),
             drain: Duration::from_secs(5),
+            drain_limits: None,
             stop: Stop {
                 signal: 15,
                 grace: Duration::from_secs(5),
@@ -503,7 +504,7 @@ impl Publisher for FakePublisher {
         self.tables.lock().unwrap().push(table);
     }
 
-    fn part(&mut self, _: Cell, _: Duration) {}
+    fn part(&mut self, _: Cell, _: Drain) {}
 
     fn compared(&mut self, _: model::ShadowKey) -> Option<verdict::Tally> {
         None

@@ -58,6 +58,7 @@ pub(crate) fn service(service: &str, port: Port) -> DeployService {
         secrets: BTreeMap::new(),
         health: None,
         drain: Duration::from_secs(1),
+        drain_limits: None,
         stop: Stop {
             signal: 15,
             grace: Duration::from_secs(1),

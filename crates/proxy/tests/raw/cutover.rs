@@ -212,7 +212,7 @@ fn a_draining_worker_says_close_on_its_last_response_and_never_closes_an_idle_co
     let mut idle = world.client();
     assert_eq!(busy.get("/").header("connection"), None);
     assert_eq!(idle.get("/").header("connection"), None);
-    world.proxy().drain();
+    world.proxy().drain(Duration::from_secs(60));
     let last = busy.get("/");
     assert_eq!(
         (last.status, last.header("connection")),
@@ -238,7 +238,7 @@ fn a_draining_worker_accepts_nothing_more_and_still_follows_tables() {
     let mut world = World::serving(&[&old]);
     let mut client = world.client();
     client.get("/");
-    world.proxy().drain();
+    world.proxy().drain(Duration::from_secs(60));
     until("nothing more is accepted", || {
         is_left_waiting(world.address)
     });

@@ -4,9 +4,10 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use model::Drain;
 use traffic::{Cell, Outcome};
 
-use crate::world::{Client, Ended, Program, World};
+use crate::world::{Client, Ended, Program, World, until};
 
 const UPGRADE: &str =
     "GET /socket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
@@ -61,7 +62,7 @@ fn a_websocket_is_told_that_its_server_goes_away_on_both_sides() {
     let mut client = tunnel(&world);
     assert_eq!(client.read_exactly(FRAME.len()), FRAME);
     client.send(MASKED);
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     assert_eq!(client.rest(), (GOODBYE.to_vec(), Ended::Cleanly));
     go.send(()).unwrap();
     assert_eq!(program.report(), "switched");
@@ -76,7 +77,7 @@ fn a_goodbye_comes_between_two_frames_and_nothing_after_it() {
     let mut client = tunnel(&world);
     assert_eq!(program.report(), "switched");
     assert_eq!(client.read_exactly(4), b"\x81\x05he");
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     // The program is told at once, the client when the program's frame is whole.
     assert!(client.is_silent_for(Duration::from_millis(300)));
     go.send(()).unwrap();
@@ -92,7 +93,7 @@ fn a_websocket_in_the_middle_of_a_frame_is_cut_with_the_rest() {
     let world = World::serving(&[&program]);
     let mut client = tunnel(&world);
     client.read_exactly(4);
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     assert!(client.is_silent_for(Duration::from_millis(300)));
     world.proxy().cut(Cell(10));
     assert_eq!(client.rest().0, b"");
@@ -112,7 +113,7 @@ fn a_tunnel_of_another_protocol_is_closed() {
     let mut client = world.client();
     client.send(UPGRADE.replace("websocket", "other"));
     assert_eq!(client.head().status, 101);
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     assert_eq!(client.rest(), (Vec::new(), Ended::Cleanly));
     assert_eq!(program.report(), "ended");
     world.expect_outcomes(10, &[(Outcome::Cut, 1), (Outcome::TunnelOpened, 1)]);
@@ -141,7 +142,7 @@ fn a_stream_of_events_ends_where_it_is_and_never_looks_whole() {
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     client.read_to(b"data: 1\n\n\r\n");
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     assert_eq!(client.rest(), (Vec::new(), Ended::Cleanly));
     world.expect_outcomes(10, &[(Outcome::Cut, 1)]);
 }
@@ -153,7 +154,7 @@ fn any_other_response_has_until_it_is_cut() {
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     client.read_to(b"data: 1\n\n\r\n");
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     assert!(client.is_silent_for(Duration::from_millis(300)));
     go.send(()).unwrap();
     assert_eq!(
@@ -161,4 +162,65 @@ fn any_other_response_has_until_it_is_cut() {
         b"9\r\ndata: 2\n\n\r\n0\r\n\r\n"
     );
     world.expect_outcomes(10, &[(Outcome::Status2xx, 1)]);
+}
+
+#[test]
+fn each_kind_has_a_time_of_its_own_and_is_counted_as_what_it_was() {
+    let program = Program::new(|connection| {
+        let head = connection.head()?;
+        let kind = match head.split(' ').nth(1)? {
+            "/socket" => {
+                connection.send(SWITCHED)?;
+                connection.wait_for_end();
+                return Some(());
+            }
+            "/events" => "text/event-stream",
+            _ => "text/plain",
+        };
+        connection.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n\
+             1\r\nx\r\n"
+        ))?;
+        connection.wait_for_end();
+        Some(())
+    });
+    let world = World::serving(&[&program]);
+    let mut socket = tunnel(&world);
+    let [mut events, mut plain] = ["/events", "/"].map(|path| {
+        let mut client = world.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        client.read_to(b"1\r\nx\r\n");
+        client
+    });
+    let hour = Duration::from_secs(3_600);
+    let left = Drain {
+        requests: Duration::ZERO,
+        websockets: hour,
+        streams: hour,
+    };
+    world.proxy().part(Cell(10), left);
+    assert_ne!(plain.rest().1, Ended::Cleanly);
+    assert!(socket.is_silent_for(Duration::from_millis(300)));
+    assert!(events.is_silent_for(Duration::from_millis(1)));
+    world.proxy().cut(Cell(10));
+    socket.rest();
+    events.rest();
+    world.expect_outcomes(10, &[(Outcome::Cut, 3), (Outcome::TunnelOpened, 1)]);
+    let service = world.service();
+    assert_eq!((service.cut_websockets, service.cut_streams), (1, 1));
+}
+
+#[test]
+fn a_worker_that_leaves_tells_its_websockets_and_streams() {
+    let (program, go) = sends(FRAME, b"");
+    let world = World::serving(&[&program]);
+    let mut client = tunnel(&world);
+    assert_eq!(client.read_exactly(FRAME.len()), FRAME);
+    client.send(MASKED);
+    world.proxy().drain(Duration::ZERO);
+    assert_eq!(client.rest(), (GOODBYE.to_vec(), Ended::Cleanly));
+    go.send(()).unwrap();
+    assert_eq!(program.report(), "switched");
+    assert_eq!(unmasked(&program.report(), MASKED), [3, 0xe9]);
+    until("the worker has ended", || world.proxy().is_ended());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use h2::client::ResponseFuture;
 use http::{HeaderMap, Request};
-use model::Deadline;
+use model::{Deadline, Drain};
 use traffic::{Cell, Outcome, Rejected, ServiceTable};
 
 use crate::frames::*;
@@ -174,7 +174,7 @@ fn a_stream_is_told_before_its_endpoint_is_cut_and_between_two_messages() {
     speak(&world, async |send| {
         let within = called(send.clone()).await.await.unwrap().into_body();
         let between = called(send).await.await.unwrap().into_body();
-        world.proxy().part(Cell(10), Duration::ZERO);
+        world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
         let told_first = told(between).await;
         assert_eq!(told_first, (MESSAGE.to_vec(), "14".to_owned()));
         go.send(()).unwrap();

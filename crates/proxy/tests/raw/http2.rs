@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -207,7 +208,7 @@ fn a_worker_that_drains_says_so_and_finishes_what_is_open() {
         while world.open(10) == 0 {
             tokio::task::yield_now().await;
         }
-        world.proxy().drain();
+        world.proxy().drain(Duration::from_secs(60));
         answering.store(true, Ordering::SeqCst);
         assert_eq!(whole(response).await.unwrap().1, "whole");
         // No more streams are taken: the connection ends by itself.

@@ -11,8 +11,12 @@ use proxy::Proxy;
 use supervisor::client::Client;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long a worker that is told to go (not the server) may drain.
-const DRAIN_LIMIT: Duration = Duration::from_secs(600);
+/// How long a worker that is told to go (not the server) may drain at least: nothing but
+/// itself has to wait for it.
+const DRAIN_LIMIT_MIN: Duration = Duration::from_secs(600);
+
+/// How long what was told goodbye last may take to answer.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How often a worker without a supervisor looks whether it still serves anybody.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -52,19 +56,28 @@ pub(super) async fn terminated() {
     }
 }
 
+/// How long a worker may drain: no shorter than what an instance may, as the table has it that
+/// was published last.
+pub(super) fn limit(state: &Path) -> Duration {
+    let drain = LastTable::read(state).map(|last| last.table.drain);
+    drain.unwrap_or_default().max(DRAIN_LIMIT_MIN)
+}
+
 /// Ends the proxy in order. A dead supervisor's sockets are nobody else's: they are emptied.
 pub(super) async fn drained(own: &Own<'_>) {
+    let limit = limit(own.state);
     if own.client.is_orphan() {
-        own.proxy.leave();
+        own.proxy.leave(limit);
     } else {
-        own.proxy.drain();
+        own.proxy.drain(limit);
     }
     let drained = async {
         while !own.proxy.is_ended() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if tokio::time::timeout(DRAIN_LIMIT, drained).await.is_err() {
+    let limit = limit.saturating_add(FAREWELL);
+    if tokio::time::timeout(limit, drained).await.is_err() {
         tracing::warn!("the drain limit is reached: what is open ends now");
     }
 }
@@ -97,4 +110,31 @@ async fn nothing_answers(state: &Path) -> bool {
         endpoints.all(|address| TcpStream::connect_timeout(address, CONNECT_LIMIT).is_err())
     });
     looked.await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use traffic::Table;
+
+    #[test]
+    fn a_worker_stays_as_long_as_the_longest_drain_and_never_less_than_ten_minutes() {
+        let state = tempfile::tempdir().unwrap();
+        assert_eq!(
+            limit(state.path()),
+            DRAIN_LIMIT_MIN,
+            "nothing was published"
+        );
+        for (minutes, expected) in [(1, 10), (90, 90)] {
+            let last = LastTable {
+                table: Table {
+                    drain: Duration::from_secs(minutes * 60),
+                    ..Table::default()
+                },
+                audiences: std::collections::BTreeMap::new(),
+            };
+            last.write(state.path()).unwrap();
+            assert_eq!(limit(state.path()), Duration::from_secs(expected * 60));
+        }
+    }
 }

@@ -19,16 +19,13 @@ const EVERY: Duration = Duration::from_millis(200);
 /// before, but a service that can no longer start must not keep them for ever.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// How long the old worker may drain.
-const DRAIN_LIMIT: Duration = Duration::from_secs(600);
-
 /// How long old instances may take between SIGTERM and SIGKILL.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Ends what a dead supervisor of this state directory left running, in the order that loses
-/// nothing; does nothing when there is nothing.
-pub(super) async fn succeed(client: Arc<Client>, handle: Handle) {
-    if let Err(error) = in_order(&client, &handle).await {
+/// nothing; does nothing when there is nothing. A worker that is left may drain for `limit`.
+pub(super) async fn succeed(client: Arc<Client>, handle: Handle, limit: Duration) {
+    if let Err(error) = in_order(&client, &handle, limit).await {
         tracing::error!(
             error = control::chain(&error),
             "what a dead supervisor left running is not stopped"
@@ -36,7 +33,7 @@ pub(super) async fn succeed(client: Arc<Client>, handle: Handle) {
     }
 }
 
-async fn in_order(client: &Client, handle: &Handle) -> Result<(), ClientError> {
+async fn in_order(client: &Client, handle: &Handle, limit: Duration) -> Result<(), ClientError> {
     let left = client.leftovers()?;
     if left.is_empty() {
         return Ok(());
@@ -51,7 +48,7 @@ async fn in_order(client: &Client, handle: &Handle) -> Result<(), ClientError> {
     {
         tracing::error!("not every service is ready; the old instances are stopped all the same");
     }
-    client.stop_leftovers(LeftoverKind::Worker, DRAIN_LIMIT)?;
+    client.stop_leftovers(LeftoverKind::Worker, limit)?;
     while client
         .leftovers()?
         .iter()

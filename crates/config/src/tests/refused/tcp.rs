@@ -21,11 +21,14 @@ fn nothing_of_http_is_asked_of_tcp_connections() {
         "proxy = { response_timeout = \"1s\" }",
         "proxy = { idle_timeout = \"1s\" }",
         "proxy = { retry_budget = \"5%\" }",
+        "drain = { websockets = \"2m\" }",
         "proxy = { stream_idle = \"2h\" }",
         "proxy = { deadline = { total = \"2s\" } }",
         "protocol = \"h2c\"",
     ] {
-        let key = line.trim_start_matches("proxy = { ");
+        let key = line
+            .trim_start_matches("proxy = { ")
+            .trim_start_matches("drain = { ");
         let key = key.split(' ').next().unwrap();
         let message = format!("`{key}` has no meaning for TCP connections");
         refused_with(&tcp(line, ""), &message);

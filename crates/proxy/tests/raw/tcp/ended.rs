@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::ProxyLimits;
+use model::{Drain, ProxyLimits};
 use traffic::{Cell, ListenerKind, Outcome, Phase};
 
 use super::{echo, is_echoed, is_open, noise};
@@ -150,7 +150,7 @@ fn before_the_limit_only_a_quiet_connection_is_ended() {
     let mut world = World::carrying(&[&quiet]);
     let mut client = world.client();
     assert!(is_echoed(&mut client, "hello"));
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     assert_eq!(client.rest(), (Vec::new(), Ended::Reset));
     world.expect_outcomes(10, &[(Outcome::Cut, 1), (Outcome::TunnelOpened, 1)]);
     world.set_service(|service| {
@@ -164,7 +164,7 @@ fn before_the_limit_only_a_quiet_connection_is_ended() {
         std::thread::sleep(Duration::from_millis(500));
         before.bytes_from == world.cell(11).bytes_from
     });
-    world.proxy().part(Cell(11), Duration::ZERO);
+    world.proxy().part(Cell(11), Drain::all(Duration::ZERO));
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(world.open(11), 1);
     world.proxy().cut(Cell(11));
