@@ -42,6 +42,30 @@ fn a_pause_outlives_a_killed_worker_and_ends_at_its_time() {
 }
 
 #[test]
+fn a_pause_holds_requests_in_both_workers_of_an_upgrade_and_resume_frees_both() {
+    let project = Project::deployed("", "");
+    assert_eq!(project.run(&["pause", "web", "--for", "60s"]).code, 0);
+    let waiting = |more_than: u64| {
+        project.until("requests wait", |_| {
+            let status = project.run(&["status"]).first();
+            status["traffic"]["web"]["waiting"].as_u64() > Some(more_than)
+        });
+    };
+    let before = project.load(20);
+    waiting(5);
+    let said = project.run(&["upgrade"]);
+    assert_eq!(said.code, 0, "{}", said.errors);
+    assert!(project.web()["pause"].is_object(), "{:#}", project.web());
+    let after = project.load(20);
+    waiting(20);
+    assert_eq!(project.run(&["resume", "web"]).code, 0);
+    for client in [before, after] {
+        let tally = client.stop_unharmed();
+        assert!(tally.sent > 0, "{tally:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_paused_is_refused_with_its_reason() {
     let project = Project::deployed("", "");
     for (args, code, told) in [
