@@ -8,6 +8,8 @@
 #[path = "../crates/http1/tests/support/mod.rs"]
 mod support;
 
+mod configuration;
+
 use support::{checks, message, seed::Seed};
 
 /// One fuzz target.
@@ -23,6 +25,8 @@ pub enum Target {
     SplitInvariance,
     /// The PROXY protocol's beginning of a connection.
     Introduction,
+    /// A `gapless.toml`.
+    Configuration,
 }
 
 impl Target {
@@ -34,6 +38,7 @@ impl Target {
             Self::ChunkedBody => checks::chunked_body(data),
             Self::SplitInvariance => checks::split_invariance(data),
             Self::Introduction => checks::introduction(data),
+            Self::Configuration => configuration::check(data),
         }
     }
 
@@ -45,6 +50,9 @@ impl Target {
         let mut seed = Seed(u64::from(seed));
         let bytes = match seed.below(16) {
             0 => self.valid(&mut seed),
+            1..6 if matches!(self, Self::Configuration) => {
+                configuration::mutate(&mut seed, &data[..size])
+            }
             1..6 => {
                 let mut bytes = data[..size].to_vec();
                 message::mutate(&mut seed, &mut bytes);
@@ -88,6 +96,7 @@ impl Target {
                 http1::write_introduction(version, ends, &mut bytes);
                 bytes
             }
+            Self::Configuration => configuration::EVERYTHING.as_bytes().to_vec(),
             Self::SplitInvariance => {
                 let choice = seed.bits().to_le_bytes();
                 [

@@ -68,29 +68,3 @@ pub(crate) fn soak(args: &[String]) -> Result<(), String> {
     all.extend(args.iter().map(String::as_str));
     cargo(&all)
 }
-
-/// Each fuzz target for a bounded time.
-pub(crate) fn fuzz(args: &[String]) -> Result<(), String> {
-    let seconds = match args.first() {
-        Some(text) => text
-            .parse::<u32>()
-            .map_err(|_| format!("`{text}` is no number of seconds"))?,
-        None => 60,
-    };
-    let listing = Command::new("cargo")
-        .args(["+nightly", "fuzz", "list"])
-        .current_dir(root())
-        .output()
-        .map_err(|error| format!("`cargo fuzz` cannot be run: {error}"))?;
-    if !listing.status.success() {
-        return Err(
-            "`cargo +nightly fuzz list` failed: install a nightly toolchain and cargo-fuzz"
-                .to_owned(),
-        );
-    }
-    let limit = format!("-max_total_time={seconds}");
-    for target in String::from_utf8_lossy(&listing.stdout).lines() {
-        cargo(&["+nightly", "fuzz", "run", target, "--", &limit])?;
-    }
-    Ok(())
-}
