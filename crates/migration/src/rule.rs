@@ -185,10 +185,16 @@ fn body(base: &str, table: &str, facts: &Table, all: &[Rules]) -> String {
     for (index, migration) in all.iter().enumerate() {
         code.section(&all[index..], migration, Direction::Up);
     }
+    // Each of these costs time at every write.
+    let searches = |it: &Rule| it.table == table && it.search_path.is_some();
+    let path = match all.iter().flat_map(|it| &it.rules).any(searches) {
+        true => "  _gapless_path text := current_setting('search_path');\n",
+        false => "",
+    };
     format!(
         "\n#variable_conflict use_column\nDECLARE\n  \
-         _gapless_writer text := COALESCE(NULLIF(current_setting('gapless.schema', true), ''), current_schema(), '');\n  \
-         _gapless_path text := current_setting('search_path');\n{}BEGIN\n{}  RETURN NEW;\nEND\n",
+         _gapless_writer text := COALESCE(NULLIF(current_setting('gapless.schema', true), ''), current_schema(), '');\n\
+         {path}{}BEGIN\n{}  RETURN NEW;\nEND\n",
         code.declared, code.text
     )
 }

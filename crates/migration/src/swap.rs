@@ -9,9 +9,13 @@ use crate::mark;
 use crate::plan::{Cost, LockLevel, Run, Step, TableLock};
 use crate::rule::{self, Rules};
 use crate::schema::{ConstraintKind, Qualified};
+use crate::sql::name::object_name;
 use crate::sql::{artefact, literal, quote};
 use crate::views;
 use crate::world::{Known, Named, World, logical};
+
+/// The first version of the server where a column's NOT NULL is a constraint with a name.
+const NAMED_NOT_NULL: u32 = 180_000;
 
 /// The steps that end the migration of `draft`; `settled` is the world after it, and `rules`
 /// those of the migrations that are still in progress then, in its names.
@@ -320,6 +324,7 @@ impl Swap<'_> {
                 None => format!("ALTER TABLE {on} ALTER COLUMN {column} DROP DEFAULT"),
             });
         }
+        statements.extend(self.not_null_names(known));
         if known.name != known.physical {
             statements.push(format!("ALTER TABLE {on} RENAME TO {}", quote(&known.name)));
         }
@@ -328,6 +333,33 @@ impl Swap<'_> {
 }
 
 impl Swap<'_> {
+    /// The names that columns' NOT NULL would have had by their own: from version 18 on it is a
+    /// constraint, named once by what the column was called then.
+    fn not_null_names(&self, known: &Known) -> Option<String> {
+        let another = |named: &&Named| named.name != named.physical;
+        let named = known.columns.iter().filter(another).map(|named| {
+            let name = object_name(&known.name, &named.name, "not_null");
+            format!("({}, {})", literal(&named.name), literal(&name))
+        });
+        let named: Vec<String> = named.collect();
+        if self.draft.world.server_version < NAMED_NOT_NULL || named.is_empty() {
+            return None;
+        }
+        let on = self.draft.sql(&known.physical);
+        let body = format!(
+            "\nDECLARE\n  it record;\nBEGIN\n  \
+             FOR it IN SELECT c.conname AS old, n.name FROM (VALUES {}) n (col, name)\n    \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = {on}::regclass AND a.attname = n.col\n    \
+             JOIN pg_catalog.pg_constraint c ON c.conrelid = a.attrelid AND c.contype = 'n' AND c.conkey = ARRAY[a.attnum]\n    \
+             WHERE c.conislocal AND c.conname LIKE '%\\_gapless\\_%'\n      \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conrelid = c.conrelid AND o.conname = n.name)\n  LOOP\n    \
+             EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {on}, it.old, it.name);\n  END LOOP;\nEND\n",
+            named.join(", "),
+            on = literal(&on),
+        );
+        Some(format!("DO {}", rule::dollar_quoted(&body)))
+    }
+
     /// What was said of constraints and indexes, said of those that took their place; `free` are
     /// the indexes that are no constraint's.
     fn comments(&self, known: &Known, free: &[Named]) -> Vec<String> {

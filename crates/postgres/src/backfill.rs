@@ -7,6 +7,7 @@
 //! nothing is published.
 
 mod checkpoint;
+mod crowd;
 mod lag;
 mod pace;
 mod range;
@@ -22,6 +23,7 @@ use crate::name::{qualified, quoted};
 use crate::run::Runner;
 use crate::settings::backoff;
 use checkpoint::Checkpoint;
+use crowd::Crowd;
 use lag::Lag;
 pub(crate) use lag::hidden;
 use pace::Pace;
@@ -114,10 +116,12 @@ async fn batches(
     }
     let mut pace = Pace::new(runner.settings.batch_time, ranges.units());
     let (begun, rows_before) = (Instant::now(), checkpoint.rows_done);
-    let (mut lag, mut tries, mut stuck) = (Lag::default(), 0, begun);
+    let (mut lag, mut crowd) = (Lag::default(), Crowd::default());
+    let (mut tries, mut stuck) = (0, begun);
     while !checkpoint.finished && checkpoint.failed_rows < FAILED_MAX {
         runner.helm.go_on().await?;
         lag.wait(runner).await?;
+        let others = crowd.look(&runner.connection.client).await?;
         let started = Instant::now();
         match ranges.batch(runner, checkpoint, pace.units()).await {
             Ok(next) => {
@@ -125,7 +129,7 @@ async fn batches(
                 let took = started.elapsed();
                 *checkpoint = next;
                 (tries, stuck) = (0, Instant::now());
-                let pause = pace.took(rows, took);
+                let pause = pace.took(rows, took, others);
                 let done = (checkpoint.rows_done - rows_before).unsigned_abs();
                 let remaining_s = remaining(total, checkpoint.rows_done, (done, begun.elapsed()));
                 runner.helm.tell(Event::Backfill(Progress {

@@ -18,6 +18,9 @@ use crate::server::StageError;
 /// How long a server may take to be made, to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Names the folder of another server's programs.
+const NAMED: &str = "GAPLESS_POSTGRES";
+
 /// Where Debian puts the servers of each version.
 const SERVERS: &str = "/usr/lib/postgresql";
 
@@ -53,17 +56,29 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The newest PostgreSQL installed here, or why there is none.
+    /// The folder of the programs of the PostgreSQL that `GAPLESS_POSTGRES` names, else of the
+    /// newest that is installed here; or why there is none.
     ///
     /// # Errors
     ///
     /// When none is installed; with what to do.
+    ///
+    /// # Panics
+    ///
+    /// When the folder that was named holds none: tests would pass it over unseen.
     pub fn installed() -> Result<PathBuf, StageError> {
+        let whole = |it: &PathBuf| it.join("postgres").exists() && it.join("initdb").exists();
+        if let Some(named) = std::env::var_os(NAMED).map(PathBuf::from) {
+            assert!(
+                whole(&named),
+                "{NAMED}: {} has no PostgreSQL",
+                named.display()
+            );
+            return Ok(named);
+        }
         let versions = fs::read_dir(SERVERS).into_iter().flatten().flatten();
         let programs = versions.map(|entry| entry.path().join("bin"));
-        let whole =
-            programs.filter(|it| it.join("postgres").exists() && it.join("initdb").exists());
-        whole.max().ok_or_else(|| {
+        programs.filter(whole).max().ok_or_else(|| {
             StageError::new(
                 "no PostgreSQL is installed",
                 "`cargo xtask test` installs Debian's postgresql-15 when run as root",

@@ -49,6 +49,21 @@ pub(crate) fn shortened(name: &str) -> String {
     format!("{}{digest}", &name[..end])
 }
 
+/// The name that the server itself would give to something of a table's column: both names with
+/// a label, the longer one cut where that is too long.
+pub(crate) fn object_name(table: &str, column: &str, label: &str) -> String {
+    let (mut table, mut column) = (table, column);
+    let rest = label.len() + 2;
+    while table.len() + column.len() + rest > NAME_BYTES_MAX {
+        let longer = match table.len() > column.len() {
+            true => &mut table,
+            false => &mut column,
+        };
+        *longer = &longer[..longer.floor_char_boundary(longer.len() - 1)];
+    }
+    format!("{table}_{column}_{label}")
+}
+
 /// FNV-1a: enough to tell long names of one schema apart.
 fn fnv1a(bytes: &[u8]) -> u32 {
     let fold = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
@@ -64,6 +79,20 @@ mod tests {
         assert_eq!(quote("a\"b"), "\"a\"\"b\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+    }
+
+    #[test]
+    fn names_are_cut_where_the_server_would_cut_them() {
+        assert_eq!(object_name("t", "c", "not_null"), "t_c_not_null");
+        let name = object_name(&"t".repeat(63), &"é".repeat(30), "not_null");
+        assert!(
+            name.len() <= NAME_BYTES_MAX && name.len() > NAME_BYTES_MAX - 2,
+            "{name}"
+        );
+        assert!(
+            name.starts_with(&"t".repeat(26)) && name.ends_with("é_not_null"),
+            "{name}"
+        );
     }
 
     #[test]
