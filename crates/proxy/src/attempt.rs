@@ -43,8 +43,10 @@ impl Failure {
     fn outcome_repeated(self) -> Outcome {
         match self {
             Self::Connect | Self::NotSecured => Outcome::ConnectRepeated,
-            Self::NoResponse | Self::Late(Late::Attempt) => Outcome::NoResponseRepeated,
-            Self::BadResponse | Self::Timeout | Self::Late(Late::Total) => self.outcome(),
+            Self::NoResponse | Self::BadResponse | Self::Late(Late::Attempt) => {
+                Outcome::NoResponseRepeated
+            }
+            Self::Timeout | Self::Late(Late::Total) => self.outcome(),
         }
     }
 }

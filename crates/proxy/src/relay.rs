@@ -397,8 +397,13 @@ impl<S: Stream> Relay<'_, S> {
 
     /// The connection ended where no response could end.
     fn broken_off(&self) -> End {
+        let is_garbled = self.upstream.is_garbled();
         if self.is_begun {
-            return End::Truncated;
+            return if is_garbled {
+                End::Garbled
+            } else {
+                End::Truncated
+            };
         }
         let is_answered = self.upstream_side.has_answered() || !self.down.input.is_empty();
         let progress = match (is_answered, self.up.has_begun(), self.connection) {
@@ -408,7 +413,11 @@ impl<S: Stream> Relay<'_, S> {
             (false, true, Connection::Reused) => Progress::SentOnReused,
             (false, true, Connection::New) => Progress::SentOnNew,
         };
-        End::Unanswered(Failure::NoResponse, progress)
+        let failure = match is_garbled {
+            true => Failure::BadResponse,
+            false => Failure::NoResponse,
+        };
+        End::Unanswered(failure, progress)
     }
 
     fn bad_response(&self) -> End {

@@ -53,6 +53,14 @@ impl Upstream {
         }
     }
 
+    /// True if what the endpoint sent is no response, whoever it was for.
+    pub(crate) fn is_garbled(&self) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::Call(call) => call.is_garbled(),
+        }
+    }
+
     /// True if the endpoint has certainly looked at nothing of the request, although some of it
     /// was sent.
     pub(crate) fn is_unread(&self) -> bool {

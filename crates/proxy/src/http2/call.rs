@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
-use http::Response;
+use http::{HeaderValue, Response};
 use http1::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{self, Ended};
 use super::inbound::{Inbound, Source, broken};
 use super::outbound::Outbound;
+use super::switch;
 use super::trunk::Berth;
 use crate::stream::Stream;
 
@@ -24,6 +25,8 @@ pub(crate) struct Call {
     incoming: Inbound,
     /// Whether the endpoint has said, or we know, that it looked at nothing of the request.
     is_unread: bool,
+    /// Whether the endpoint broke the rules.
+    is_garbled: bool,
     /// Given back after the stream.
     berth: Berth,
 }
@@ -44,6 +47,8 @@ struct Sent {
     method: Method,
     response: ResponseFuture,
     body: Outbound,
+    /// The key of the WebSocket that was asked for.
+    websocket: Option<HeaderValue>,
 }
 
 impl Call {
@@ -53,6 +58,7 @@ impl Call {
             outgoing: Outgoing::Head(Vec::with_capacity(512)),
             incoming: Inbound::new(Vec::new(), None, Source::Head),
             is_unread: false,
+            is_garbled: false,
             berth,
         }
     }
@@ -61,6 +67,11 @@ impl Call {
     /// stream, or its connection was told to end before the stream's turn came.
     pub(crate) fn is_unread(&self) -> bool {
         self.is_unread
+    }
+
+    /// True if the endpoint, or the connection to it, broke the rules.
+    pub(crate) fn is_garbled(&self) -> bool {
+        self.is_garbled
     }
 
     /// How many of gRPC's messages were read; `None` within one, or if this is not gRPC.
@@ -82,25 +93,38 @@ impl Call {
             return Ok(bytes.len());
         };
         let length = search_from + at + END.len();
-        let request = head::read_request(&head[..length], self.berth.scheme());
+        let read = head::read_request(&head[..length], self.berth.scheme());
         self.outgoing = Outgoing::Failed;
-        let (request, framing) = request.ok_or(io::ErrorKind::InvalidInput)?;
+        let read = read.ok_or(io::ErrorKind::InvalidInput)?;
+        self.outgoing = Outgoing::After(self.send(read)?);
+        Ok(length - before)
+    }
+
+    /// Begins the stream with a request's head.
+    fn send(&mut self, read: head::Read) -> io::Result<Sent> {
+        let (mut request, framing) = (read.request, read.framing);
         let method = match *request.method() {
             http::Method::HEAD => Method::Head,
             _ => Method::Get,
         };
-        let sent = self.berth.send(request, framing.is_empty());
+        // A program that knows nothing of them is asked for what it has at that path: an offer
+        // may be passed over.
+        let offered = read.offers_websocket && self.berth.takes_websockets();
+        let websocket = offered.then(|| switch::connect(&mut request)).flatten();
+        let is_over = framing.is_empty() && websocket.is_none();
+        let sent = self.berth.send(request, is_over);
         let (response, send) = sent.map_err(|error| self.fail(&error))?;
-        let body = match framing.is_empty() {
-            true => Outbound::over(),
-            false => Outbound::body(send, framing),
+        let body = match (is_over, &websocket) {
+            (true, _) => Outbound::over(),
+            (false, Some(_)) => Outbound::tunnel(send),
+            (false, None) => Outbound::body(send, framing),
         };
-        self.outgoing = Outgoing::After(Sent {
+        Ok(Sent {
             method,
             response,
             body,
-        });
-        Ok(length - before)
+            websocket,
+        })
     }
 
     /// Notes what an error says about the request.
@@ -109,6 +133,7 @@ impl Call {
         // The streams that an endpoint leaves undone at its goodbye end with it; those before
         // them go on, and end with an error of the connection if that is what they meet.
         self.is_unread |= error.is_remote() && (is_refused || error.is_go_away());
+        self.is_garbled |= error.is_library() || self.berth.is_garbled();
         broken(error)
     }
 
@@ -133,11 +158,11 @@ impl Call {
             Outgoing::Head(_) => return Poll::Pending,
             Outgoing::Failed => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         };
-        let method = sent.method;
+        let (method, websocket) = (sent.method, sent.websocket.clone());
         let answered = match ready!(sent.response.poll_informational(context)) {
             Some(interim) => interim.map(|interim| self.read_interim(&interim)),
             None => ready!(Pin::new(&mut sent.response).poll(context))
-                .map(|response| self.read_final(response, method)),
+                .map(|response| self.read_final(response, (method, websocket))),
         };
         match answered {
             Ok(read) => Poll::Ready(read),
@@ -149,6 +174,7 @@ impl Call {
         self.berth.note_alive();
         // HTTP/2 has other means to change the protocol.
         if interim.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            self.is_garbled = true;
             return Err(io::ErrorKind::InvalidData.into());
         }
         self.incoming
@@ -156,8 +182,24 @@ impl Call {
         Ok(())
     }
 
-    fn read_final(&mut self, response: Response<RecvStream>, method: Method) -> io::Result<()> {
+    fn read_final(
+        &mut self,
+        response: Response<RecvStream>,
+        (method, websocket): (Method, Option<HeaderValue>),
+    ) -> io::Result<()> {
         self.berth.note_alive();
+        if let Some(key) = websocket {
+            if response.status().is_success() {
+                let switch = |out: &mut Vec<u8>| switch::write(&response, &key, out);
+                self.incoming.set_framing(switch);
+                let body = response.into_body();
+                self.incoming.begin_body(body, Source::Tunnel);
+                return Ok(());
+            }
+            if let Outgoing::After(sent) = &mut self.outgoing {
+                sent.body.end_tunnel()?;
+            }
+        }
         let ended = match response.body().is_end_stream() {
             true => Ended::Yes,
             false => Ended::No,

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http1::Framing;
 
 use super::inbound::Source;
+use super::switch;
 
 /// What follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub(super) fn write<T>(
         Body::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Body::Tunnel => {
             out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
-            field(out, "sec-websocket-key", &websocket_key(key));
+            field(out, "sec-websocket-key", &switch::key(key));
         }
         Body::None | Body::Raw => {}
     }
@@ -126,22 +127,11 @@ pub(super) fn write_trailers(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-/// 16 bytes in base64, which a WebSocket over HTTP/2 does without and a program asks for.
-fn websocket_key((high, low): (u64, u64)) -> Vec<u8> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bits = u128::from(high) << 64 | u128::from(low);
-    let sextet = |at: u32| ALPHABET[(bits >> (at * 6)) as usize & 63];
-    let mut key: Vec<u8> = (0..21).map(sextet).collect();
-    // The last one stands for two bits alone.
-    key.extend_from_slice(b"A==");
-    key
 }
 
 /// The fields of a trailer section of HTTP/1.1, which ends with an empty line.
@@ -159,10 +149,18 @@ pub(super) fn read_trailers(section: &[u8]) -> Option<HeaderMap> {
     (!trailers.is_empty()).then_some(trailers)
 }
 
+/// What the head of a request says.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) request: Request<()>,
+    pub(super) framing: Framing,
+    pub(super) offers_websocket: bool,
+}
+
 /// Reads the head of a request that we wrote ourselves: its parts were checked before.
 ///
 /// `None` if HTTP/2 has no way to say it.
-pub(super) fn read_request(head: &[u8], scheme: &str) -> Option<(Request<()>, Framing)> {
+pub(super) fn read_request(head: &[u8], scheme: &str) -> Option<Read> {
     let mut lines = head
         .split(|&byte| byte == b'\n')
         .map(<[u8]>::trim_ascii_end)
@@ -172,6 +170,7 @@ pub(super) fn read_request(head: &[u8], scheme: &str) -> Option<(Request<()>, Fr
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method).ok()?;
     let mut framing = Framing::None;
+    let mut offers_websocket = false;
     let mut authority = None;
     for line in lines {
         let colon = line.iter().position(|&byte| byte == b':')?;
@@ -179,7 +178,8 @@ pub(super) fn read_request(head: &[u8], scheme: &str) -> Option<(Request<()>, Fr
         let name = HeaderName::from_bytes(&line[..colon]).ok()?;
         match name.as_str() {
             "host" => authority = Some(value),
-            "connection" | "upgrade" => {}
+            "connection" => {}
+            "upgrade" => offers_websocket = value.eq_ignore_ascii_case(b"websocket"),
             "transfer-encoding" => framing = Framing::Chunked,
             name_text => {
                 if name_text == "content-length" {
@@ -198,7 +198,11 @@ pub(super) fn read_request(head: &[u8], scheme: &str) -> Option<(Request<()>, Fr
         .authority(authority?)
         .path_and_query(PathAndQuery::try_from(target).ok()?);
     *request.uri_mut() = uri.build().ok()?;
-    Some((request, framing))
+    Some(Read {
+        request,
+        framing,
+        offers_websocket,
+    })
 }
 
 /// Writes the head of a 1xx response.
@@ -252,7 +256,7 @@ fn write_status<T>(response: &Response<T>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_all(fields: &HeaderMap, out: &mut Vec<u8>) {
+pub(super) fn write_all(fields: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in fields {
         field(out, name.as_str(), value.as_bytes());
     }

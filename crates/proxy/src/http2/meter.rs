@@ -1,4 +1,5 @@
-//! Counts the frames that a client sends, and notices a flood of such as cost us more than it.
+//! Counts the frames that a client or a program sends, and notices a flood of such as cost us
+//! more than it.
 
 use std::cell::{Cell as Local, RefCell};
 use std::io;
@@ -10,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use traffic::Closed;
 
 use super::PREFACE;
-use crate::stream::Stream;
 use crate::watch::Watches;
 
 const HEADER_BYTES: usize = 9;
@@ -62,9 +62,19 @@ const ALLOWANCES: [Allowance; 5] = [
     },
 ];
 
+/// Who sends the frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A client, which begins with a preface.
+    Client,
+    /// A program. A stream that it resets is one that we began, so that costs us no more.
+    Program,
+}
+
 /// What a connection may still send.
 #[derive(Debug)]
 pub(super) struct Meter {
+    sender: Sender,
     left: [Local<u64>; ALLOWANCES.len()],
     /// Until when the allowances were refilled.
     filled_micros: Local<u64>,
@@ -93,14 +103,18 @@ enum Frame {
 }
 
 impl Meter {
-    pub(super) fn new(now_micros: u64) -> Self {
+    pub(super) fn new(sender: Sender, now_micros: u64) -> Self {
         Self {
+            sender,
             left: ALLOWANCES.map(|allowance| Local::new(allowance.burst)),
             filled_micros: Local::new(now_micros),
             written: Local::new(0),
             flood: Local::new(None),
             scan: RefCell::new(Scan {
-                preface_left: PREFACE.len(),
+                preface_left: match sender {
+                    Sender::Client => PREFACE.len(),
+                    Sender::Program => 0,
+                },
                 header: [0; HEADER_BYTES],
                 header_filled: 0,
                 payload_left: 0,
@@ -110,7 +124,7 @@ impl Meter {
         }
     }
 
-    /// What the client floods us with, if it does.
+    /// What we are flooded with, if we are.
     pub(super) fn flood(&self) -> Option<Closed> {
         self.flood.get()
     }
@@ -145,6 +159,7 @@ impl Meter {
         self.scan.borrow_mut().read(bytes, |frame| {
             let flood = match frame {
                 Frame::Free => return,
+                Frame::Costs(RESETS) if self.sender == Sender::Program => return,
                 Frame::Head(frames) if frames <= HEAD_FRAMES_MAX => return,
                 Frame::Head(_) => Closed::FloodContinuation,
                 Frame::Costs(kind) => match self.left[kind].get().checked_sub(1) {
@@ -215,10 +230,10 @@ impl Scan {
     }
 }
 
-/// A client's bytes on their way through the meter.
+/// Bytes on their way through the meter.
 #[derive(Debug)]
-pub(super) struct Metered<'a, S> {
-    stream: &'a mut S,
+pub(super) struct Metered<S> {
+    stream: S,
     /// What was read before, and how much of it was given out.
     read: Vec<u8>,
     given: usize,
@@ -226,9 +241,9 @@ pub(super) struct Metered<'a, S> {
     watches: Rc<Watches>,
 }
 
-impl<'a, S> Metered<'a, S> {
+impl<S> Metered<S> {
     pub(super) fn new(
-        stream: &'a mut S,
+        stream: S,
         read: Vec<u8>,
         (meter, watches): (Rc<Meter>, Rc<Watches>),
     ) -> Self {
@@ -242,7 +257,7 @@ impl<'a, S> Metered<'a, S> {
     }
 }
 
-impl<S: Stream> AsyncRead for Metered<'_, S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -259,7 +274,7 @@ impl<S: Stream> AsyncRead for Metered<'_, S> {
             room.put_slice(&self.read[self.given..self.given + count]);
             self.given += count;
         } else {
-            std::task::ready!(Pin::new(&mut *self.stream).poll_read(context, room))?;
+            std::task::ready!(Pin::new(&mut self.stream).poll_read(context, room))?;
         }
         self.meter.refill(self.watches.coarse_micros());
         self.meter.note_read(&room.filled()[before..]);
@@ -267,13 +282,13 @@ impl<S: Stream> AsyncRead for Metered<'_, S> {
     }
 }
 
-impl<S: Stream> AsyncWrite for Metered<'_, S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = std::task::ready!(Pin::new(&mut *self.stream).poll_write(context, bytes))?;
+        let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
         self.meter.note_written(written);
         Poll::Ready(Ok(written))
     }
@@ -283,7 +298,7 @@ impl<S: Stream> AsyncWrite for Metered<'_, S> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut *self.stream).poll_write_vectored(context, parts);
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         let written = std::task::ready!(written)?;
         self.meter.note_written(written);
         Poll::Ready(Ok(written))
@@ -294,10 +309,10 @@ impl<S: Stream> AsyncWrite for Metered<'_, S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_shutdown(context)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -12,6 +12,7 @@ mod inbound;
 mod messages;
 mod meter;
 mod outbound;
+mod switch;
 mod trunk;
 
 use std::cell::Cell as Local;
@@ -32,7 +33,7 @@ use crate::stream::Stream;
 use crate::thread::Thread;
 use crate::watch::{State, Watch};
 use bridge::Bridge;
-use meter::{Meter, Metered};
+use meter::{Meter, Metered, Sender};
 
 pub(crate) use call::Call;
 pub(crate) use trunk::{Berth, NoStream, Trunks, Wanted};
@@ -53,7 +54,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long the last words of a connection may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-type Http2<'a, S> = Connection<Metered<'a, S>, Bytes>;
+type Http2<'a, S> = Connection<Metered<&'a mut S>, Bytes>;
 
 /// What the streams of a connection share.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ pub(crate) async fn serve<S: Stream>(mut client: Client<S>, read: Vec<u8>) {
     let (thread, watch) = (Rc::clone(&client.thread), &client.watch);
     watch.set_state(State::Busy);
     watch.set_deadline_in(thread.settings.head_timeout);
-    let meter = Rc::new(Meter::new(thread.watches.coarse_micros()));
+    let meter = Rc::new(Meter::new(Sender::Client, thread.watches.coarse_micros()));
     let io = Metered::new(
         &mut client.stream,
         read,
@@ -110,7 +111,7 @@ pub(crate) async fn serve<S: Stream>(mut client: Client<S>, read: Vec<u8>) {
 async fn greet<'a, S: Stream>(
     thread: &Thread,
     watch: &Watch,
-    io: Metered<'a, S>,
+    io: Metered<&'a mut S>,
 ) -> Option<Http2<'a, S>> {
     let mut builder = Builder::new();
     builder

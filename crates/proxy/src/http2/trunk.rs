@@ -21,10 +21,12 @@ use tls::Trust;
 use tokio::net::TcpStream;
 use traffic::Cell;
 
+use super::meter::{Meter, Metered, Sender};
 use crate::clock::{micros, now_micros};
 use crate::pool::{IDLE_TIME, Place, connect, poll_connected};
 use crate::thread::Thread;
 use crate::upstream::note_not_secured;
+use crate::watch::Watches;
 use crate::wire::{Wire, is_same, secure};
 
 /// Requests that one connection carries at a time, if its endpoint allows as many.
@@ -37,6 +39,8 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// The longest head, as HTTP/2 counts it.
 const HEAD_BYTES_MAX: u32 = 32 * 1024;
+
+type Http2 = Connection<Metered<Wire>, Bytes>;
 
 /// One connection.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ struct Trunk {
     is_leaving: Local<bool>,
     /// Whether the endpoint did not prove what it must.
     is_not_secured: Local<bool>,
+    /// Whether it ended because the endpoint broke the rules.
+    is_garbled: Local<bool>,
     waiting: RefCell<Vec<Waker>>,
 }
 
@@ -98,6 +104,28 @@ impl Trunk {
             }
             Stage::Closed => false,
         }
+    }
+
+    /// Carries its streams; ready once it has ended.
+    fn poll(
+        &self,
+        context: &mut Context<'_>,
+        (connection, meter): (&mut Http2, &Meter),
+    ) -> Poll<()> {
+        let polled = Pin::new(connection).poll(context);
+        let address = self.place.address;
+        if let Some(flood) = meter.flood() {
+            self.is_garbled.set(true);
+            let flood = flood.name();
+            tracing::warn!(%address, flood, "a connection to an endpoint is given up");
+            return Poll::Ready(());
+        }
+        polled.map(|ended| {
+            if let Err(error) = ended {
+                self.is_garbled.set(error.is_library());
+                tracing::debug!(%address, %error, "a connection of HTTP/2 to an endpoint ends");
+            }
+        })
     }
 
     fn set_stage(&self, stage: Stage) {
@@ -165,6 +193,7 @@ impl Trunks {
             alive_micros: Local::new(now),
             is_leaving: Local::new(false),
             is_not_secured: Local::new(false),
+            is_garbled: Local::new(false),
             waiting: RefCell::default(),
         });
         // Nobody has to find out whether one that nobody uses still stands.
@@ -283,6 +312,19 @@ impl Berth {
         }
     }
 
+    /// True if the connection ended because its endpoint broke the rules.
+    pub(super) fn is_garbled(&self) -> bool {
+        self.trunk.is_garbled.get()
+    }
+
+    /// True if its endpoint has said that it knows WebSockets.
+    pub(super) fn takes_websockets(&self) -> bool {
+        match &*self.trunk.stage.borrow() {
+            Stage::Open(send) => send.is_extended_connect_protocol_enabled(),
+            Stage::Connecting | Stage::Closed => false,
+        }
+    }
+
     /// Begins the stream.
     pub(super) fn send(
         &self,
@@ -320,11 +362,12 @@ impl Drop for Berth {
 
 /// Makes a connection and carries its streams to its end.
 async fn carry(thread: Rc<Thread>, trunk: Rc<Trunk>, patience: Duration) {
-    let opened = tokio::time::timeout(patience, open(&trunk)).await;
-    if let Ok(Some(connection)) = opened
-        && let Err(error) = connection.await
-    {
-        tracing::debug!(%error, "a connection of HTTP/2 to an endpoint ends");
+    let meter = Meter::new(Sender::Program, thread.watches.coarse_micros());
+    let meter = (Rc::new(meter), Rc::clone(&thread.watches));
+    let opened = tokio::time::timeout(patience, open(&trunk, meter.clone())).await;
+    if let Ok(Some(mut connection)) = opened {
+        // Its streams end with it, and look then why.
+        poll_fn(|context| trunk.poll(context, (&mut connection, &meter.0))).await;
     }
     trunk.is_leaving.set(true);
     trunk.set_stage(Stage::Closed);
@@ -332,12 +375,13 @@ async fn carry(thread: Rc<Thread>, trunk: Rc<Trunk>, patience: Duration) {
 }
 
 /// Makes a connection; `None` if that fails.
-async fn open(trunk: &Trunk) -> Option<Connection<Wire, Bytes>> {
+async fn open(trunk: &Trunk, meter: (Rc<Meter>, Rc<Watches>)) -> Option<Http2> {
     let stream = connect(trunk.place.address).ok()?;
     poll_fn(|context| poll_connected(context, &stream))
         .await
         .ok()?;
     let stream = secured(trunk, stream).await?;
+    let stream = Metered::new(stream, Vec::new(), meter);
     let mut builder = Builder::new();
     builder
         .enable_push(false)
