@@ -1,5 +1,6 @@
 //! Plain text for people; every function is a pure one of what it shows.
 
+mod certificates;
 pub(crate) mod plan;
 pub(crate) mod receipt;
 pub(crate) mod shadow;

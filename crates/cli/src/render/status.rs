@@ -43,6 +43,7 @@ pub(crate) fn text(answer: &StatusAnswer) -> String {
     if let Some(https) = &server.https {
         let _ = write!(out, "\nalso https://{https}");
     }
+    super::certificates::text(&server.certificates, &mut out);
     if let Some(error) = &answer.engine.journal_error {
         let _ = write!(out, "\nthe journal cannot be written: {error}");
     }

@@ -1,11 +1,14 @@
 //! The state as people see it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use engine::Status;
 use model::{Lost, RolloutId, ServiceName, ShadowAccount};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::FactLevel;
 
 /// The answer to `status`, and the data of each `status` event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -52,6 +55,9 @@ pub struct ServerView {
     /// The clients' connections.
     #[serde(default)]
     pub connections: ConnectionsView,
+    /// The certificates that clients and programs are shown, those that end first in front.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
     /// When it was asked, on the engine's clock: times in `engine` are measured against it.
     pub now_ms: u64,
 }
@@ -67,6 +73,36 @@ pub struct ConnectionsView {
     /// Answered before they reached a service, by the reason in `X-Gapless-Error`;
     /// `bad_request` stands for every malformed head.
     pub rejected: BTreeMap<String, u64>,
+}
+
+/// A certificate that is shown to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateView {
+    /// Its file.
+    pub file: String,
+    /// The host names that it is for.
+    pub names: Vec<String>,
+    /// When it ends; absent if it cannot be read.
+    pub ends: Option<String>,
+    /// Whole days until then; negative once it has ended.
+    pub days_left: Option<i64>,
+    /// `warning` from 14 days before it ends, `bad` once it has, or if it cannot be read.
+    pub level: FactLevel,
+    /// Why it cannot be read.
+    pub trouble: Option<String>,
+}
+
+impl fmt::Display for CertificateView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names.join(", ");
+        match (&self.trouble, self.days_left) {
+            (Some(trouble), _) => f.write_str(trouble),
+            (None, Some(0)) => write!(f, "{} ({names}) ends today", self.file),
+            (None, Some(1)) => write!(f, "{} ({names}) ends in 1 day", self.file),
+            (None, Some(days @ 0..)) => write!(f, "{} ({names}) ends in {days} days", self.file),
+            (None, Some(_) | None) => write!(f, "{} ({names}) has ended", self.file),
+        }
+    }
 }
 
 /// A living worker.

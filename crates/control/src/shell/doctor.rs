@@ -1,11 +1,9 @@
 //! What is well with the server, and what could be better.
 
-use model::CertificateFiles;
 use runtime::Enforcement;
 
 use super::Shell;
-use crate::api::{DoctorFact, DoctorFacts, FactLevel, VERSION};
-use crate::clock::wall_ms;
+use crate::api::{CertificateView, DoctorFact, DoctorFacts, FactLevel, VERSION};
 
 /// Less free space than this is worth a warning.
 const FREE_WARNING: u64 = 512 * 1024 * 1024;
@@ -13,9 +11,6 @@ const FREE_WARNING: u64 = 512 * 1024 * 1024;
 /// What gives a server the controllers that it lacks.
 pub(super) const LIMITS_FIX: &str = "run the server in a cgroup of its own with the controllers \
     cpu and pids: `Delegate=yes` in its systemd unit, or `systemd-run --scope -p Delegate=yes`";
-
-/// A certificate that ends sooner is worth a warning.
-const EXPIRY_WARNING_DAYS: i64 = 14;
 
 fn fact(name: &str, level: FactLevel, seen: impl Into<String>, fix: Option<&str>) -> DoctorFact {
     DoctorFact {
@@ -26,33 +21,15 @@ fn fact(name: &str, level: FactLevel, seen: impl Into<String>, fix: Option<&str>
     }
 }
 
-fn certificate_fact(files: &CertificateFiles) -> DoctorFact {
+fn certificate_fact(seen: &CertificateView) -> DoctorFact {
     let renew = "renew it: the new file is served a few seconds after it is there";
-    let loaded = match tls::load(files) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            let fix = "mend the file: until then the last one that could be read is served";
-            return fact(
-                "certificate",
-                FactLevel::Bad,
-                crate::chain(&error),
-                Some(fix),
-            );
-        }
+    let mend = "mend the file: until then the last one that could be read is served";
+    let fix = match (seen.level, &seen.trouble) {
+        (_, Some(_)) => Some(mend),
+        (FactLevel::Good, None) => None,
+        (FactLevel::Warning | FactLevel::Bad, None) => Some(renew),
     };
-    let days = loaded.expires.saturating_sub(wall_ms() / 1_000) / 86_400;
-    let (level, fix) = match days {
-        ..0 => (FactLevel::Bad, Some(renew)),
-        0..EXPIRY_WARNING_DAYS => (FactLevel::Warning, Some(renew)),
-        EXPIRY_WARNING_DAYS.. => (FactLevel::Good, None),
-    };
-    let names = loaded.names.join(", ");
-    let seen = if loaded.expires < wall_ms() / 1_000 {
-        format!("{} ({names}) has ended", files.cert)
-    } else {
-        format!("{} ({names}) ends in {days} days", files.cert)
-    };
-    fact("certificate", level, seen, fix)
+    fact("certificate", seen.level, seen.to_string(), fix)
 }
 
 impl Shell {
@@ -67,7 +44,7 @@ impl Shell {
             self.ports_fact(),
             fact("metrics", FactLevel::Good, self.metric_source(), None),
         ];
-        facts.extend(self.certificate_facts());
+        facts.extend(self.certificate_views().iter().map(certificate_fact));
         DoctorFacts { v: VERSION, facts }
     }
 
@@ -107,13 +84,6 @@ impl Shell {
                 Some("free space on the disk of the state directory"),
             ),
         }
-    }
-
-    /// What is known of each certificate: whether it can be read, and when it ends.
-    fn certificate_facts(&self) -> Vec<DoctorFact> {
-        let https = self.accepted().and_then(|accepted| accepted.https);
-        let files = https.map(|https| https.certificates).unwrap_or_default();
-        files.iter().map(certificate_fact).collect()
     }
 
     fn space_fact(&self) -> DoctorFact {

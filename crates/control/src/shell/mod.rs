@@ -4,6 +4,7 @@
 
 mod accounts;
 mod answers;
+mod certificates;
 mod contract;
 mod databases;
 mod deploy;
@@ -37,7 +38,6 @@ use metric::LedgerSource;
 use model::{JobKind, Revision, RolloutId, Time};
 use runtime::process::ServerState;
 use runtime::{Driver, DriverEvent};
-use tls::Trusts;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use traffic::Table;
@@ -121,8 +121,7 @@ pub(crate) struct Shell {
     changed: watch::Sender<u64>,
     table: Arc<Table>,
     tables: TableWriter,
-    /// What programs that speak over TLS must prove to probes.
-    trusts: Trusts,
+    tls: certificates::TlsFiles,
     listening: BTreeSet<std::net::SocketAddr>,
     confirming: BTreeSet<Revision>,
     published_at: Instant,

@@ -50,7 +50,7 @@ impl Shell {
             return Ok(None);
         };
         let tls = release.spec.program_tls.as_ref();
-        let trust = tls.map(|tls| self.trusts.read(tls)).transpose();
+        let trust = tls.map(|tls| self.tls.trusts.read(tls)).transpose();
         let trust = trust.map_err(|error| crate::chain(&error))?;
         let start = match &health.probe {
             Probe::Http { .. } | Probe::Grpc { .. } | Probe::Tcp => Start(nowhere()),

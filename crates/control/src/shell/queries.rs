@@ -55,6 +55,7 @@ impl Shell {
                 http: accepted.map(|accepted| accepted.http.to_string()),
                 state: state.to_owned(),
                 connections: self.connections(),
+                certificates: self.certificate_views(),
                 now_ms: now.0,
             },
             engine,

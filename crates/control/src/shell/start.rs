@@ -162,7 +162,7 @@ impl Control {
             changed,
             table: Arc::new(table),
             tables,
-            trusts: tls::Trusts::default(),
+            tls: Default::default(),
             listening: BTreeSet::new(),
             confirming: BTreeSet::new(),
             published_at: Instant::now(),
