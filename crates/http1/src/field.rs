@@ -4,6 +4,10 @@ use crate::ascii;
 use crate::limits::CONNECTION_OPTIONS_MAX;
 use crate::refusal::Refusal;
 
+/// Says who the client has proven to be in the handshake of TLS: the proxy's word, and nobody
+/// else's.
+pub const CLIENT_SUBJECT: &str = "x-client-certificate-subject";
+
 /// What a header field means to the codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {

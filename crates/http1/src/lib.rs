@@ -37,7 +37,7 @@ pub use body::{BodyError, BodyReader, Segment, SegmentKind};
 pub use exchange::{
     Answer, AnswerError, ClientSide, DiscardError, Next, Persist, UpstreamSide, may_use_idle,
 };
-pub use field::{FieldKind, Fields, Header};
+pub use field::{CLIENT_SUBJECT, FieldKind, Fields, Header};
 pub use forwarded::{Forwarded, PeerTrust, origin};
 pub use framing::Framing;
 pub use introduction::{

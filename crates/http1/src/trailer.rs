@@ -1,7 +1,7 @@
 //! Trailer sections: checked when they end, and what of them is sent on.
 
 use crate::body::BodyError;
-use crate::field::{self, FieldKind};
+use crate::field::{self, CLIENT_SUBJECT, FieldKind};
 use crate::limits::HEADERS_MAX;
 
 /// Checks a whole trailer section, its empty line included.
@@ -60,7 +60,7 @@ fn each(
 /// True for a field that controls, routes, authenticates or describes the message: a recipient
 /// that merged it from a trailer would change its mind about what it has already acted on.
 fn belongs_in_head(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 17] = [
+    const NAMES: [&[u8]; 18] = [
         b"age",
         b"authorization",
         b"cache-control",
@@ -78,6 +78,7 @@ fn belongs_in_head(name: &[u8]) -> bool {
         b"set-cookie",
         b"trailer",
         b"www-authenticate",
+        CLIENT_SUBJECT.as_bytes(),
     ];
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }

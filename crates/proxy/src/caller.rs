@@ -3,17 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http1::{
-    Forwarded, PeerTrust, Persist, REQUEST_ID, RequestHead, RewriteRequest, Sampled, TRACEPARENT,
-    TRACESTATE, Tunnel,
+    CLIENT_SUBJECT, Forwarded, PeerTrust, Persist, REQUEST_ID, RequestHead, RewriteRequest,
+    Sampled, TRACEPARENT, TRACESTATE, Tunnel,
 };
 use model::{Peers, Share};
 
 use crate::client::Client;
 use crate::stream::Stream;
 use crate::thread::Thread;
-
-/// Who the client has proven to be in the handshake of TLS, in a header field of its own.
-const CLIENT_SUBJECT: &str = "x-client-certificate-subject";
 
 /// Who sent a request, as far as the peer that brought it is believed.
 #[derive(Debug)]

@@ -98,6 +98,17 @@ impl Keeper {
     }
 }
 
+fn trust(trusts: &mut Trusts, wanted: &ProgramTls) -> Option<Arc<Trust>> {
+    match trusts.read(wanted) {
+        Ok(trust) => Some(trust),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "what a program must prove cannot be read");
+            None
+        }
+    }
+}
+
 fn wanted(table: &Table) -> Vec<(Cell, ProgramTls)> {
     let sides = table.services.iter().flat_map(ServiceTable::sides);
     let secured = sides.filter_map(|side| Some((side, side.tls.as_ref()?)));
@@ -111,15 +122,13 @@ fn wanted(table: &Table) -> Vec<(Cell, ProgramTls)> {
 impl Kept {
     /// Reads what programs must prove, as far as that has changed. True if it has.
     fn trust_changed(&mut self) -> bool {
+        // Of many endpoints few must prove something of their own.
+        let mut read: BTreeMap<&ProgramTls, Option<Arc<Trust>>> = BTreeMap::new();
         let mut programs = BTreeMap::new();
         for (cell, wanted) in &self.wanted {
-            match self.trusts.read(wanted) {
-                Ok(trust) => drop(programs.insert(*cell, trust)),
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "what a program must prove cannot be read");
-                }
-            }
+            let trusts = &mut self.trusts;
+            let trust = read.entry(wanted).or_insert_with(|| trust(trusts, wanted));
+            programs.extend(trust.clone().map(|trust| (*cell, trust)));
         }
         let before = &self.tls.programs;
         let is_kept = |(cell, trust): (&Cell, &Arc<Trust>)| {

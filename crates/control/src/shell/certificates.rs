@@ -1,10 +1,10 @@
 //! The certificates that are shown to others: how long they last, and what is wrong with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use model::CertificateFiles;
-use tls::{Stamp, Trusts};
+use model::{CertificateFiles, ProgramTls};
+use tls::{Stamp, Trust, Trusts};
 use traffic::ServiceTable;
 
 use super::Shell;
@@ -72,6 +72,21 @@ impl Shell {
             .collect();
         views.sort_by_key(|view| view.days_left);
         views
+    }
+}
+
+impl Shell {
+    /// What keeps the authorities of clients' and programs' certificates from being read.
+    pub(super) fn authority_troubles(&self) -> Vec<String> {
+        let clients = self.table.clients.iter();
+        let clients = clients.filter_map(|wanted| tls::Clients::load(wanted).err());
+        let sides = self.table.services.iter().flat_map(ServiceTable::sides);
+        let wanted: BTreeSet<&ProgramTls> = sides.filter_map(|side| side.tls.as_ref()).collect();
+        let programs = wanted.into_iter().filter_map(|tls| Trust::load(tls).err());
+        clients
+            .chain(programs)
+            .map(|error| crate::chain(&error))
+            .collect()
     }
 }
 

@@ -45,6 +45,11 @@ impl Shell {
             fact("metrics", FactLevel::Good, self.metric_source(), None),
         ];
         facts.extend(self.certificate_views().iter().map(certificate_fact));
+        let troubles = self.authority_troubles().into_iter();
+        facts.extend(troubles.map(|seen| {
+            let fix = "mend the file: until then the last one that could be read is used";
+            fact("authority", FactLevel::Bad, seen, Some(fix))
+        }));
         DoctorFacts { v: VERSION, facts }
     }
 

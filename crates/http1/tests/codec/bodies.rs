@@ -156,7 +156,7 @@ fn passing_stops_before_what_is_not_sent_on() {
 #[test]
 fn trailers_are_sent_on_except_those_that_belong_in_heads() {
     let mut relay = chunked();
-    let wire = b"0\r\nX-Sum: 1\r\nConnection: x\r\nHost: evil\r\nTE: x\r\nauthorization: x\r\nSet-Cookie: x\r\nX_Y: z\r\n\r\n";
+    let wire = b"0\r\nX-Sum: 1\r\nConnection: x\r\nHost: evil\r\nTE: x\r\nauthorization: x\r\nSet-Cookie: x\r\nX-Client-Certificate-Subject: CN=root\r\nX_Y: z\r\n\r\n";
     let (taken, out) = pumped(&mut relay, wire);
     assert_eq!(taken, Ok(wire.len()));
     assert_eq!(out, b"0\r\nX-Sum: 1\r\n\r\n");

@@ -17,8 +17,6 @@ const HEADER_BYTES: usize = 9;
 /// Frames that a head may be split into, and the bytes that it may take.
 const HEAD_FRAMES_MAX: u32 = 16;
 const HEAD_BYTES_MAX: u32 = 128 * 1024;
-/// For so many bytes written, a client may announce once that it has room again.
-const BYTES_PER_WINDOW: usize = 1024;
 
 /// How many frames of a kind are taken: so many at once, and so many more each second.
 struct Allowance {
@@ -33,33 +31,34 @@ const SETTINGS: usize = 2;
 const EMPTY: usize = 3;
 const WINDOWS: usize = 4;
 
-const ALLOWANCES: [Allowance; 5] = [
+const KINDS: usize = 5;
+
+const fn allowance(burst: u64, each_second: u64, closed: Closed) -> Allowance {
     Allowance {
-        burst: 100,
-        each_second: 20,
-        closed: Closed::FloodResets,
-    },
-    Allowance {
-        burst: 100,
-        each_second: 10,
-        closed: Closed::FloodPings,
-    },
-    Allowance {
-        burst: 50,
-        each_second: 2,
-        closed: Closed::FloodSettings,
-    },
-    Allowance {
-        burst: 100,
-        each_second: 10,
-        closed: Closed::FloodEmpty,
-    },
+        burst,
+        each_second,
+        closed,
+    }
+}
+
+/// What a client may send.
+const OF_CLIENTS: [Allowance; KINDS] = [
+    allowance(100, 20, Closed::FloodResets),
+    allowance(100, 10, Closed::FloodPings),
+    allowance(50, 2, Closed::FloodSettings),
+    allowance(100, 10, Closed::FloodEmpty),
     // Also priorities, and frames that nobody knows.
-    Allowance {
-        burst: 4_000,
-        each_second: 1_000,
-        closed: Closed::FloodWindows,
-    },
+    allowance(4_000, 1_000, Closed::FloodWindows),
+];
+
+/// What a program may send: more, since some measure the way to us with a ping for whatever they
+/// get, and it is no stranger. A stream that it resets is one that we began.
+const OF_PROGRAMS: [Allowance; KINDS] = [
+    allowance(u64::MAX, 0, Closed::FloodResets),
+    allowance(10_000, 1_000, Closed::FloodPings),
+    allowance(1_000, 100, Closed::FloodSettings),
+    allowance(10_000, 1_000, Closed::FloodEmpty),
+    allowance(40_000, 10_000, Closed::FloodWindows),
 ];
 
 /// Who sends the frames.
@@ -67,15 +66,33 @@ const ALLOWANCES: [Allowance; 5] = [
 pub(super) enum Sender {
     /// A client, which begins with a preface.
     Client,
-    /// A program. A stream that it resets is one that we began, so that costs us no more.
+    /// A program.
     Program,
+}
+
+impl Sender {
+    fn allowances(self) -> &'static [Allowance; KINDS] {
+        match self {
+            Self::Client => &OF_CLIENTS,
+            Self::Program => &OF_PROGRAMS,
+        }
+    }
+
+    /// What it may send once more for so many bytes written to it.
+    fn earns(self) -> (usize, &'static [usize]) {
+        match self {
+            Self::Client => (1_024, &[WINDOWS]),
+            // The answer to a ping must not pay for the next one.
+            Self::Program => (64, &[WINDOWS, PINGS]),
+        }
+    }
 }
 
 /// What a connection may still send.
 #[derive(Debug)]
 pub(super) struct Meter {
     sender: Sender,
-    left: [Local<u64>; ALLOWANCES.len()],
+    left: [Local<u64>; KINDS],
     /// Until when the allowances were refilled.
     filled_micros: Local<u64>,
     written: Local<usize>,
@@ -106,7 +123,7 @@ impl Meter {
     pub(super) fn new(sender: Sender, now_micros: u64) -> Self {
         Self {
             sender,
-            left: ALLOWANCES.map(|allowance| Local::new(allowance.burst)),
+            left: std::array::from_fn(|kind| Local::new(sender.allowances()[kind].burst)),
             filled_micros: Local::new(now_micros),
             written: Local::new(0),
             flood: Local::new(None),
@@ -136,14 +153,14 @@ impl Meter {
 
     fn add(&self, kind: usize, count: u64) {
         let left = self.left[kind].get().saturating_add(count);
-        self.left[kind].set(left.min(ALLOWANCES[kind].burst));
+        self.left[kind].set(left.min(self.sender.allowances()[kind].burst));
     }
 
     fn refill(&self, now_micros: u64) {
         let seconds = now_micros.saturating_sub(self.filled_micros.get()) / 1_000_000;
         if seconds > 0 {
             self.filled_micros.set(now_micros);
-            for (kind, allowance) in ALLOWANCES.iter().enumerate() {
+            for (kind, allowance) in self.sender.allowances().iter().enumerate() {
                 self.add(kind, allowance.each_second.saturating_mul(seconds));
             }
         }
@@ -151,20 +168,22 @@ impl Meter {
 
     fn note_written(&self, bytes: usize) {
         let written = self.written.get() + bytes;
-        self.add(WINDOWS, (written / BYTES_PER_WINDOW) as u64);
-        self.written.set(written % BYTES_PER_WINDOW);
+        let (price, kinds) = self.sender.earns();
+        for kind in kinds {
+            self.add(*kind, (written / price) as u64);
+        }
+        self.written.set(written % price);
     }
 
     fn note_read(&self, bytes: &[u8]) {
         self.scan.borrow_mut().read(bytes, |frame| {
             let flood = match frame {
                 Frame::Free => return,
-                Frame::Costs(RESETS) if self.sender == Sender::Program => return,
                 Frame::Head(frames) if frames <= HEAD_FRAMES_MAX => return,
                 Frame::Head(_) => Closed::FloodContinuation,
                 Frame::Costs(kind) => match self.left[kind].get().checked_sub(1) {
                     Some(left) => return self.left[kind].set(left),
-                    None => ALLOWANCES[kind].closed,
+                    None => self.sender.allowances()[kind].closed,
                 },
             };
             self.flood.set(Some(flood));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use h2::ext::Protocol;
 use http::Response;
+use model::Drain;
 use traffic::{Cell, Outcome};
 
 use crate::calls::speaking;
@@ -201,7 +202,7 @@ fn a_websocket_over_http2_is_told_goodbye_before_its_program_goes() {
     assert_eq!(client.data(TEXT.len()), TEXT);
     program.report();
     assert_eq!(program.report(), format!("{MASKED:?}"));
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     assert_eq!(client.rest(), (GOODBYE.to_vec(), DATA));
     let told = program.report();
     assert!(told.starts_with("[136, 130, "), "masked: {told}");
@@ -295,7 +296,7 @@ fn a_client_of_http1_gets_a_websocket_from_a_program_of_http2_and_its_key_answer
         client.read_exactly(MASKED.len()),
         MASKED.to_ascii_uppercase()
     );
-    world.proxy().part(Cell(10), Duration::ZERO);
+    world.proxy().part(Cell(10), Drain::all(Duration::ZERO));
     assert_eq!(client.rest(), (GOODBYE.to_vec(), Ended::Cleanly));
 }
 

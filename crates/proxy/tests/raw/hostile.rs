@@ -287,6 +287,40 @@ fn trailers_without_end_abort_what_they_were_to_end() {
 }
 
 #[test]
+fn a_program_may_measure_the_way_with_a_ping_for_each_piece_that_it_gets() {
+    const PIECES: usize = 3_000;
+    let program = Program::new(|connection| {
+        connection.greet(&[setting(4, 1 << 24), setting(3, 10)].concat())?;
+        connection.send(frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 24).to_be_bytes()))?;
+        let mut read = 0;
+        let stream = loop {
+            let data = connection.next(DATA)?;
+            read += data.payload.len();
+            let pings = frame(PING, 0, 0, &[0; 8]).repeat(data.payload.len() / 400);
+            connection.send(pings)?;
+            if data.flags & END_STREAM != 0 {
+                break data.stream;
+            }
+        };
+        connection.report(read.to_string());
+        connection.send(head(stream, END_STREAM, &[("", "204")]))?;
+        connection.wait_for_end();
+        Some(())
+    });
+    let world = World::calling(&[&program]);
+    let mut client = world.client();
+    let length = PIECES * 1_000;
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    for _ in 0..PIECES {
+        client.send([b'x'; 1_000]);
+    }
+    assert_eq!(client.response().status, 204);
+    assert_eq!(program.report(), length.to_string());
+}
+
+#[test]
 fn a_program_that_resets_every_stream_fails_each_request_and_no_other() {
     let program = Program::new(|connection| {
         connection.greet(b"")?;
