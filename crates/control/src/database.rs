@@ -1,9 +1,10 @@
 //! Databases as control sees them: what is asked of whoever runs migrations.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use model::{DatabaseName, DatabasePolicy, SchemaAccount};
+use model::{DatabaseName, DatabasePolicy, SchemaAccount, SearchPath};
 use runtime::Pending;
 use tokio::sync::watch;
 
@@ -13,8 +14,12 @@ use crate::secret::SecretValue;
 pub struct Site {
     /// Its name in the configuration.
     pub name: DatabaseName,
-    /// Its URL.
+    /// The URL that migrations go to.
     pub url: SecretValue,
+    /// The URL that programs get.
+    pub program_url: SecretValue,
+    /// How programs find the version that they were made for.
+    pub search_path: SearchPath,
     /// The schema of its tables.
     pub schema: String,
     /// How its migrations are run.
@@ -88,6 +93,17 @@ pub enum Again {
     Never,
 }
 
+/// What stands in a database's history, whoever wrote it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest version up to which it is contracted, or is being contracted.
+    pub contracted: Option<String>,
+    /// The versions that were published and not taken back.
+    pub served: BTreeSet<String>,
+    /// The changes that were begun and are neither contracted nor taken back, oldest first.
+    pub open: Vec<String>,
+}
+
 /// Runs migrations. Everything can be stopped or killed anywhere and asked for again: it is
 /// carried on where it ended, and what is done already is not done twice.
 pub trait Databases: Send + Sync {
@@ -106,4 +122,7 @@ pub trait Databases: Send + Sync {
         migration: String,
         followed: Followed,
     ) -> Pending<'static, Result<(), DatabaseFailed>>;
+
+    /// Looks what stands in the history. Nothing is changed.
+    fn look(&self, site: Arc<Site>) -> Pending<'static, Result<Standing, DatabaseFailed>>;
 }

@@ -8,12 +8,13 @@ mod account;
 pub mod api;
 mod clock;
 mod database;
+pub mod database_url;
 mod digest;
 mod files;
 mod handle;
 mod host;
 mod publisher;
-mod search_path;
+pub mod search_path;
 mod secret;
 mod shell;
 mod store;
@@ -21,7 +22,7 @@ mod table;
 
 pub use clock::{Clock, rfc3339};
 pub use database::{
-    Again, DatabaseFailed, Databases, Expansion, Followed, Hear, MigrationFile, Site,
+    Again, DatabaseFailed, Databases, Expansion, Followed, Hear, MigrationFile, Site, Standing,
 };
 pub use handle::Handle;
 pub use host::Host;

@@ -10,7 +10,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// The `search_path` of a version: its schema, then `own`, where the role looks by itself.
-pub(crate) fn of(schema: &str, own: &str) -> String {
+#[must_use]
+pub fn of(schema: &str, own: &str) -> String {
     let quoted = format!("\"{}\"", schema.replace('"', "\"\""));
     match own.trim() {
         "" | "\"\"" => quoted,
@@ -63,19 +64,19 @@ fn in_query(url: &str, path: &str) -> String {
 
 /// The last of equal keys counts, so it is enough to add one.
 fn in_pairs(pairs: &str, path: &str) -> String {
-    let options = options(&options_of(pairs), path);
+    let options = options(&pair(pairs, "options").unwrap_or_default(), path);
     let quoted = options.replace('\\', "\\\\").replace('\'', "\\'");
     format!("{} options='{quoted}'", pairs.trim_end())
 }
 
-/// The `options` of libpq's `key=value` form.
-fn options_of(pairs: &str) -> String {
-    let mut found = String::new();
+/// The value of a key in libpq's `key=value` form: the last one counts.
+pub(crate) fn pair(pairs: &str, wanted: &str) -> Option<String> {
+    let mut found = None;
     let mut rest = pairs.trim_start();
     while let Some((key, after)) = rest.split_once('=') {
         let (value, left) = value(after.trim_start());
-        if key.trim() == "options" {
-            found = value;
+        if key.trim() == wanted {
+            found = Some(value);
         }
         rest = left.trim_start();
     }
@@ -102,11 +103,11 @@ fn value(text: &str) -> (String, &str) {
     (value, "")
 }
 
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 

@@ -21,6 +21,7 @@ const VALUE_BYTES_MAX: usize = 64 * 1024;
 const NAME_BYTES_MAX: usize = 128;
 
 /// A value; wiped from memory when dropped, and never printed.
+#[derive(Clone)]
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {

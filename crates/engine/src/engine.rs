@@ -193,6 +193,12 @@ impl Engine {
         known.map(|known| &known.policy)
     }
 
+    /// The databases that services name, each with a release that knows where it is.
+    #[must_use]
+    pub fn databases(&self) -> Vec<(DatabaseName, (ServiceName, ReleaseId))> {
+        schema::addresses(&self.state)
+    }
+
     /// The plan of a rollout that runs.
     #[must_use]
     pub fn plan(&self, rollout: RolloutId) -> Option<&Plan> {

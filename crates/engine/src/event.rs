@@ -1,6 +1,6 @@
 //! What the engine is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet::{Child, Exit, ProbeResult, SpawnError};
 use model::{
@@ -89,6 +89,15 @@ pub enum Event {
         version: String,
         /// The error says how it failed; the versions before may still be served.
         result: Result<(), String>,
+    },
+    /// What stands in the history of a database, whoever wrote it.
+    SchemaSeen {
+        /// Of which database.
+        database: DatabaseName,
+        /// The newest version up to which it is contracted, or is being contracted.
+        contracted: Option<String>,
+        /// The versions that were published and not taken back.
+        served: BTreeSet<String>,
     },
     /// Old releases were removed from the store: they can no longer be rolled out.
     /// Those that [`crate::Engine::in_use`] names are kept all the same.

@@ -70,6 +70,11 @@ impl Engine {
                 let of = (&database, version.as_str());
                 schema::contracted(&mut self.state, of, result, (self.now, batch));
             }
+            Event::SchemaSeen {
+                database,
+                contracted,
+                served,
+            } => schema::seen(&mut self.state, &database, (contracted, &served), batch),
             Event::Pruned { service, releases } => self.pruned(&service, &releases),
             Event::Terminate => {
                 self.ending.get_or_insert(self.now);

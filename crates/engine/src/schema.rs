@@ -5,8 +5,9 @@
 //! rollback is over, and somebody said yes where that is asked for.
 
 mod need;
+mod seen;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{DatabaseName, DatabasePolicy, Refusal, ReleaseId, RolloutId, ServiceName, Time};
@@ -20,6 +21,7 @@ use crate::status::{ContractStatus, DatabaseStatus, VersionStatus};
 
 pub(crate) use need::check;
 use need::{Needed, Users, oldest};
+pub(crate) use seen::{is_gone, seen};
 
 /// A contract that has not ended is asked about again so often.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -45,6 +47,9 @@ pub(crate) struct Database {
     pub(crate) barred: BTreeMap<ServiceName, ReleaseId>,
     #[serde(default)]
     pub(crate) contract: Option<Contract>,
+    /// Versions that services came to and that somebody took back by hand.
+    #[serde(default)]
+    pub(crate) gone: BTreeSet<String>,
 }
 
 /// A version that a service came to.
@@ -74,6 +79,7 @@ impl Database {
             floor: None,
             barred: BTreeMap::new(),
             contract: None,
+            gone: BTreeSet::new(),
         }
     }
 
@@ -314,6 +320,14 @@ pub(crate) fn wakes(state: &State, now: Time) -> Vec<Time> {
     times
 }
 
+/// A release for each database that knows where it is.
+pub(crate) fn addresses(state: &State) -> Vec<(DatabaseName, (ServiceName, ReleaseId))> {
+    let names = state.server.databases.keys();
+    let known =
+        names.filter_map(|name| Some((name.clone(), Users::of(state, name).address(state)?)));
+    known.collect()
+}
+
 /// The databases as people see them.
 pub(crate) fn status(state: &State, now: Time) -> Vec<DatabaseStatus> {
     let one = |(name, database): (&DatabaseName, &Database)| {
@@ -328,6 +342,7 @@ pub(crate) fn status(state: &State, now: Time) -> Vec<DatabaseStatus> {
             name: name.clone(),
             services: database.settled.clone(),
             contracted: database.floor.clone(),
+            gone: database.gone.clone(),
             waiting: database.versions.iter().map(version).collect(),
             contract: database.contract.as_ref().map(|contract| ContractStatus {
                 version: contract.version.clone(),

@@ -1,6 +1,6 @@
 //! The engine's state as people see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet::InstanceState;
 use model::{
@@ -42,6 +42,10 @@ pub struct DatabaseStatus {
     /// The version up to which it is contracted, or is being contracted: releases made for an
     /// older one cannot run any more.
     pub contracted: Option<String>,
+    /// The versions that services came to and that somebody took back by hand: a deploy of, or
+    /// rollback to, a release that needs one publishes it again.
+    #[serde(default)]
+    pub gone: BTreeSet<String>,
     /// The versions that wait for their contract.
     pub waiting: Vec<VersionStatus>,
     /// The contract that was begun.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use model::{Outcome, Port, ReleaseId, RolloutId, RolloutKind, ServiceName, Share, Time};
 use rollout::{Ended, Peers, Plan, SchemaNeed};
 
-use crate::Effect;
 use crate::batch::Batch;
 use crate::state::{Closing, Left, Queued, Running, Service, State};
+use crate::{Effect, schema};
 
 /// Begins every queued rollout whose turn has come; closes those whose turn never will.
 pub(crate) fn begin_queued(state: &mut State, now: Time, batch: &mut Batch) {
@@ -48,6 +48,9 @@ pub(crate) fn begin_queued(state: &mut State, now: Time, batch: &mut Batch) {
 
 fn begin(state: &mut State, name: &ServiceName, queued: Queued, at: (Time, &mut Batch)) {
     let (now, batch) = at;
+    let to = state.services.get(name);
+    let to = to.and_then(|service| service.releases.get(&queued.to));
+    let gone = to.filter(|to| schema::is_gone(state, to)).cloned();
     let Some(service) = state.services.get_mut(name) else {
         return;
     };
@@ -76,7 +79,10 @@ fn begin(state: &mut State, name: &ServiceName, queued: Queued, at: (Time, &mut 
         close(state, closing, batch);
         return;
     }
-    let plan = service.plan(&queued, from, now);
+    let mut plan = service.plan(&queued, from, now);
+    if let Some(to) = gone {
+        plan.schema = SchemaNeed::between(None, &to);
+    }
     if let (Some(from), Some(_)) = (from, &service.core.left) {
         // What a failed rollout left serving is what this one can return to.
         service.activate(from);

@@ -64,6 +64,10 @@ pub enum SearchPath {
     Url,
     /// The variable `PGOPTIONS`, which libpq reads.
     Pgoptions,
+    /// The URL names another database, which a pool leads to the version.
+    Alias,
+    /// The URL names another user and password: a role of the version's own.
+    Role,
 }
 
 /// How a database's migrations are run, and when they end.
@@ -75,6 +79,9 @@ pub struct DatabasePolicy {
     /// Whether a person must approve the contract.
     #[serde(default = "yes")]
     pub approve: bool,
+    /// The secret that holds the URL which migrations go to, where it is not the programs'.
+    #[serde(default)]
+    pub migrate_url: Option<String>,
     /// The longest that a step keeps others waiting while it waits for a lock.
     pub lock_timeout: Duration,
     /// The longest that a step is tried again because of others' locks.

@@ -41,6 +41,15 @@ impl Connection {
     ///
     /// When nobody answers, the certificate is not right, or the server refuses.
     pub async fn open(url: &Url, purpose: &str) -> Result<Self, DatabaseError> {
+        let mut session = Self::open_as_it_is(url, purpose).await?;
+        let set = session.client.batch_execute(SETTINGS).await;
+        set.doing("set up the session")?;
+        session.pid = pool::process(&session).await?;
+        Ok(session)
+    }
+
+    /// Connects and sets nothing: a pool may lend the session to a stranger next.
+    pub(crate) async fn open_as_it_is(url: &Url, purpose: &str) -> Result<Self, DatabaseError> {
         let tls = Tls::new(url)?;
         let mut config = url.config.clone();
         config.application_name(format!("gapless {purpose}"));
@@ -57,19 +66,13 @@ impl Connection {
             let _ = connection.await;
         });
         let cancel = client.cancel_token();
-        client
-            .batch_execute(SETTINGS)
-            .await
-            .doing("set up the session")?;
-        let mut session = Self {
+        Ok(Self {
             client,
             pid: 0,
             cancel,
             tls,
             task,
-        };
-        session.pid = pool::process(&session).await?;
-        Ok(session)
+        })
     }
 
     /// The server's process for this session.

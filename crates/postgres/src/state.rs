@@ -248,6 +248,31 @@ pub async fn history(client: &Client) -> Result<Vec<Entry>, DatabaseError> {
     rows.iter().map(with_notes).collect()
 }
 
+/// How far each change of `base` is that was not taken back, by name; none when nothing is
+/// remembered yet.
+///
+/// # Errors
+///
+/// As for [`history`].
+pub async fn phases(client: &Client, base: &str) -> Result<Vec<(String, Phase)>, DatabaseError> {
+    if format(client).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT version, phase FROM gapless.history
+        WHERE base = $1 AND phase <> 'aborted' ORDER BY installed_rank";
+    let rows = client.query(sql, &[&base]).await;
+    let rows = rows.doing("read the history of changes")?;
+    rows.iter()
+        .map(|row| Ok((row.get(0), phase(row.get(1))?)))
+        .collect()
+}
+
+fn phase(name: &str) -> Result<Phase, DatabaseError> {
+    Phase::parse(name).ok_or_else(|| DatabaseError::TooNew {
+        what: format!("phase `{name}`"),
+    })
+}
+
 fn entry(row: &Row) -> Result<Entry, DatabaseError> {
     let version: String = row.get(1);
     let unreadable = |source| DatabaseError::Unreadable {
@@ -259,10 +284,7 @@ fn entry(row: &Row) -> Result<Entry, DatabaseError> {
         .map(|text| serde_json::from_str(&text))
         .transpose()
         .map_err(unreadable)?;
-    let name: String = row.get(11);
-    let phase = Phase::parse(&name).ok_or(DatabaseError::TooNew {
-        what: format!("phase `{name}`"),
-    })?;
+    let phase = phase(row.get(11))?;
     Ok(Entry {
         installed_rank: row.get(0),
         version: row.get(1),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{
     Audience, DatabaseName, InstanceId, JobKind, Outcome, Release, ReleaseId, Revision, RolloutId,
-    RolloutKind, RolloutPolicy, ServiceName, Shadow, ShadowKey, Share, Time, WaitingOn,
+    RolloutKind, RolloutPolicy, SearchPath, ServiceName, Shadow, ShadowKey, Share, Time, WaitingOn,
 };
 use serde::{Deserialize, Serialize};
 use verdict::{Figures, Sample};
@@ -70,7 +70,15 @@ impl SchemaNeed {
     #[must_use]
     pub fn between(from: Option<&Release>, to: &Release) -> Option<Self> {
         let needed = to.spec.database.as_ref()?;
-        if from.and_then(|from| from.spec.database.as_ref()) == Some(needed) {
+        // A role of the version's own takes its password from the URL's.
+        let login = |release: &Release| match needed.search_path {
+            SearchPath::Role => release.spec.secrets.get(&needed.url).copied(),
+            SearchPath::Url | SearchPath::Pgoptions | SearchPath::Alias => None,
+        };
+        let same = |from: &Release| {
+            from.spec.database.as_ref() == Some(needed) && login(from) == login(to)
+        };
+        if from.is_some_and(same) {
             return None;
         }
         Some(Self {

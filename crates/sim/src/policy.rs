@@ -284,6 +284,7 @@ pub(crate) fn migrations() -> DatabasePolicy {
     DatabasePolicy {
         contract_after: CONTRACT_AFTER,
         approve: false,
+        migrate_url: None,
         lock_timeout: Duration::from_millis(250),
         patience: Duration::from_secs(60),
     }

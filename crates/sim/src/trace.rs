@@ -43,6 +43,7 @@ pub(crate) fn event(event: &Event) -> String {
         | Event::Confirmed { .. }
         | Event::JobEnded { .. }
         | Event::Contracted { .. }
+        | Event::SchemaSeen { .. }
         | Event::Pruned { .. }
         | Event::Terminate => format!("{event:?}"),
     }

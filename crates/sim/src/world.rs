@@ -353,6 +353,7 @@ impl<'s> World<'s> {
             | Event::Confirmed { .. }
             | Event::Open(_)
             | Event::Contracted { .. }
+            | Event::SchemaSeen { .. }
             | Event::Pruned { .. } => {}
         }
     }

@@ -77,7 +77,7 @@ fn every_planted_bug_is_caught_by_a_rule() {
         let options = Options {
             plant: Some(*plant),
             failures_max: 1,
-            ..options(1_000)
+            ..options(1_500)
         };
         let report = sim::run(&options, |_| {});
         match report.failures.first() {

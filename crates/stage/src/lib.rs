@@ -4,11 +4,13 @@
 //! the product's insides: what a user cannot see, it cannot see.
 
 mod cluster;
+mod pool;
 mod said;
 mod server;
 mod soak;
 
 pub use cluster::Cluster;
+pub use pool::Pool;
 pub use said::Said;
 pub use server::{Stage, StageError, THREADS};
 pub use soak::{Soak, SoakReport};

@@ -84,6 +84,9 @@ fn schema(database: &DatabaseStatus, out: &mut String) {
         };
         let _ = write!(out, "\n  contract of {} {how}", contract.version);
     }
+    for version in &database.gone {
+        let _ = write!(out, "\n  {version} was taken back by hand");
+    }
     for waiting in &database.waiting {
         let _ = write!(out, "\n  contract of {} waits", waiting.version);
         if let Some(needed) = &waiting.needed_before {

@@ -1,7 +1,7 @@
 //! Releases and the schema of their database, moved together.
 
 use serde_json::Value;
-use stage::{Cluster, Said};
+use stage::{Cluster, Pool, Said};
 
 use crate::project::{PATIENCE, Project};
 use crate::secrets::set;
@@ -225,6 +225,77 @@ fn a_worker_that_is_killed_while_rows_are_filled_in_is_carried_on_by_the_next() 
     let same = "SELECT count(*) FROM public_01_notes.notes a JOIN public_02_content.notes b
         USING (id) WHERE a.body = b.content AND b.writer IS NOT NULL";
     assert_eq!(notes.sql(same), notes.sql("SELECT count(*) FROM notes"));
+}
+
+#[test]
+fn a_role_of_its_own_leads_each_version_to_its_schema() {
+    const ROLE: &str = "search_path = \"role\"";
+    let Some(notes) = Notes::new() else { return };
+    let url = notes
+        .cluster
+        .url(&notes.database, &format!("{}:pw", notes.database));
+    set(&notes.project, "DATABASE_URL", &url);
+    notes.migration("01_notes.yaml", TABLE);
+    let refused = notes.deploy("body", ROLE);
+    let reason = receipt(&refused)["reason"].to_string();
+    assert!(reason.contains("CREATEROLE"), "{reason}");
+    notes.sql(&format!("ALTER ROLE {} CREATEROLE", notes.database));
+    notes.deployed("body", ROLE);
+    let client = notes.project.load(50);
+    notes.migration("02_content.yaml", RENAMED);
+    let second = notes.deployed("content", ROLE);
+    let tally = client.stop_unharmed();
+    assert_eq!(second["lost"], 0, "{second:#}");
+    assert_eq!(
+        notes.sql("SELECT count(*) FROM notes"),
+        tally.sent.to_string()
+    );
+    notes.until(&format!(
+        "SELECT string_agg(DISTINCT usename::text, ',') = '{}_public_02_content' FROM pg_stat_activity
+         WHERE application_name = '' AND usename LIKE 'test%'",
+        notes.database
+    ));
+}
+
+#[test]
+fn a_pool_that_does_not_lead_to_the_version_is_named_and_one_that_does_is_used() {
+    const ALIAS: &str = "search_path = \"alias\"\nmigrate_url = \"secret:OWNER_URL\"";
+    let Some(notes) = Notes::new() else { return };
+    if let Err(reason) = Pool::installed() {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let name = &notes.database;
+    let pool = Pool::start(&notes.cluster, name, "transaction").unwrap();
+    set(&notes.project, "DATABASE_URL", &pool.url(name, name));
+    set(&notes.project, "OWNER_URL", &notes.url());
+    notes.migration("01_notes.yaml", TABLE);
+    let refused = notes.deploy("body", ALIAS);
+    let reason = receipt(&refused)["reason"].as_str().unwrap().to_owned();
+    let line = format!("{name}_public_01_notes = dbname={name} connect_query=");
+    assert!(reason.contains(&line), "{reason}");
+    let lead = |version: &str| {
+        let query = format!("SET search_path = \"public_{version}\", \"$user\", public");
+        pool.lead(&format!("{name}_public_{version}"), (name, &query))
+            .unwrap();
+    };
+    lead("01_notes");
+    notes.deployed("body", ALIAS);
+    lead("02_content");
+    let client = notes.project.load(50);
+    notes.migration("02_content.yaml", RENAMED);
+    let second = notes.deployed("content", ALIAS);
+    let tally = client.stop_unharmed();
+    assert_eq!(second["lost"], 0, "{second:#}");
+    assert_eq!(
+        notes.sql("SELECT count(*) FROM notes"),
+        tally.sent.to_string()
+    );
+}
+
+fn receipt(said: &Said) -> &Value {
+    let mut lines = said.lines.iter();
+    lines.rfind(|line| line["type"] == "receipt").unwrap()
 }
 
 /// A transaction that another session keeps open; it ends when this is dropped.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls};
 
 /// How the program is started, as the `run` of a service.
@@ -94,10 +95,15 @@ async fn write(shared: &Shared) -> Result<String, String> {
     let text = format!("{}/{number}", shared.instance);
     let client = &shared.client;
     let told = |error: tokio_postgres::Error| format!("{error:?}");
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&text, &shared.instance];
-    let row = client.query_one(&shared.insert, &params).await;
+    // No statement is prepared: between two, a pool may lend the session to a stranger.
+    let params: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&text, Type::TEXT), (&shared.instance, Type::TEXT)];
+    let row = client.query_typed_one(&shared.insert, &params).await;
     let id: i64 = row.map_err(told)?.get(0);
-    let row = client.query_one(&shared.read, &[&id]).await.map_err(told)?;
+    let row = client
+        .query_typed_one(&shared.read, &[(&id, Type::INT8)])
+        .await;
+    let row = row.map_err(told)?;
     let seen: String = row.get(0);
     match seen == text {
         true => Ok(text),

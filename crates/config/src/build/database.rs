@@ -31,6 +31,7 @@ fn one(table: &Table) -> Option<Database> {
         policy: DatabasePolicy {
             contract_after: contract.value("after"),
             approve: contract.value("approve"),
+            migrate_url: table.get("migrate_url"),
             lock_timeout: table.value("lock_timeout"),
             patience: table.value("patience"),
         },

@@ -28,10 +28,19 @@ pub(crate) const DATABASE: Section = Section {
         Field::new(
             "search_path",
             Kind::Text(&SEARCH_PATH),
-            "How an instance's connections find their version: options in the URL, or the \
-             variable PGOPTIONS. GAPLESS_SCHEMA names it always.",
+            "How an instance's connections find their version. url: options in the URL. pgoptions: the variable \
+             PGOPTIONS. alias, for pools: the URL names the database DATABASE_SCHEMA (shop_public_02_split), which \
+             the pool must lead to the version. role: the URL names a role of the version's own, made with the \
+             rights of the URL's user. GAPLESS_SCHEMA names the version always.",
         )
         .default("\"url\""),
+        Field::new(
+            "migrate_url",
+            Kind::Text(&SECRET_REFERENCE),
+            "Secret that holds the URL that migrations go to, where the programs' is a pool's that gives each \
+             transaction another session, or names a role that may not change the schema.",
+        )
+        .optional("that of the programs"),
         Field::new(
             "contract",
             Kind::Table(&CONTRACT),

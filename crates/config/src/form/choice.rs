@@ -70,10 +70,12 @@ pub(crate) const SIGNAL: Form = Form::choices(
 
 /// How connections find the version of a schema.
 pub(crate) const SEARCH_PATH: Form = Form::choices(
-    "\"url\" or \"pgoptions\"",
+    "\"url\", \"pgoptions\", \"alias\" or \"role\"",
     &[
         ("url", Value::SearchPath(SearchPath::Url)),
         ("pgoptions", Value::SearchPath(SearchPath::Pgoptions)),
+        ("alias", Value::SearchPath(SearchPath::Alias)),
+        ("role", Value::SearchPath(SearchPath::Role)),
     ],
 );
 

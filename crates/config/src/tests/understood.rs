@@ -488,6 +488,7 @@ fn a_service_gets_the_url_of_its_database() {
     let policy = DatabasePolicy {
         contract_after: Duration::from_secs(24 * 60 * 60),
         approve: true,
+        migrate_url: None,
         lock_timeout: Duration::from_millis(250),
         patience: Duration::from_secs(600),
     };

@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use fleet::SpawnError;
-use model::{Argv, Release, SchemaVersion, SearchPath, ServiceName};
+use model::{Argv, Release, ReleaseDatabase, SchemaVersion, SearchPath, ServiceName};
 use runtime::{Identity, Limits, Resource, ResourceLimit, StartSpec};
 use zeroize::Zeroize as _;
 
 use super::Shell;
-use crate::search_path;
+use crate::{database_url, search_path};
 
 /// Where programs are looked for when the server itself was not told.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -173,27 +173,50 @@ impl Shell {
         if role.search == Search::Own {
             return Ok(());
         }
+        if database.search_path == SearchPath::Pgoptions {
+            let path = self.path_of(database, version)?;
+            let options = env.entry("PGOPTIONS".to_owned()).or_default();
+            *options = search_path::options(options, &path);
+        } else if let Some(url) = env.get_mut(&database.url) {
+            let told = self.url_of(url, (database, version))?;
+            url.zeroize();
+            *url = told;
+        }
+        Ok(())
+    }
+
+    /// The URL whose connections see a version.
+    fn url_of(
+        &self,
+        url: &str,
+        (database, version): (&ReleaseDatabase, &SchemaVersion),
+    ) -> Result<String, SpawnError> {
+        match database.search_path {
+            SearchPath::Url | SearchPath::Pgoptions => {
+                let path = self.path_of(database, version)?;
+                Ok(search_path::in_url(url, &path))
+            }
+            SearchPath::Alias => Ok(database_url::in_alias(url, &version.schema)),
+            SearchPath::Role => {
+                let login = database_url::version_login(url, &version.schema).map_err(unusable)?;
+                let login = (login.role.as_str(), login.password.as_str());
+                Ok(database_url::with_login(url, login))
+            }
+        }
+    }
+
+    fn path_of(
+        &self,
+        database: &ReleaseDatabase,
+        version: &SchemaVersion,
+    ) -> Result<String, SpawnError> {
         let own = self.own_path(&database.name).ok_or_else(|| {
             unusable(format!(
                 "where the role of database `{}` looks by itself is not known: deploy again",
                 database.name
             ))
         })?;
-        let path = search_path::of(&version.schema, &own);
-        match database.search_path {
-            SearchPath::Url => {
-                if let Some(url) = env.get_mut(&database.url) {
-                    let told = search_path::in_url(url, &path);
-                    url.zeroize();
-                    *url = told;
-                }
-            }
-            SearchPath::Pgoptions => {
-                let options = env.entry("PGOPTIONS".to_owned()).or_default();
-                *options = search_path::options(options, &path);
-            }
-        }
-        Ok(())
+        Ok(search_path::of(&version.schema, &own))
     }
 
     /// A directory of a service that outlives its releases; its own user's, if it has one.

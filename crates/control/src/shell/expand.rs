@@ -1,6 +1,6 @@
 //! Bringing databases to the versions that rollouts need: once, however many wait for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Working {
     pub(super) databases: Arc<dyn Databases>,
     on: BTreeMap<DatabaseName, Work>,
+    /// How much work was begun or ended: what was seen before that may be wrong by now.
+    pub(super) turns: u64,
+    /// The databases whose history is being looked at.
+    pub(super) looking: BTreeSet<DatabaseName>,
 }
 
 impl Working {
@@ -28,7 +32,13 @@ impl Working {
         Self {
             databases,
             on: BTreeMap::new(),
+            turns: 0,
+            looking: BTreeSet::new(),
         }
+    }
+
+    pub(super) fn is_busy(&self, database: &DatabaseName) -> bool {
+        self.on.contains_key(database)
     }
 
     /// Notes that something other than bringing it to a version is done to a database; `None`
@@ -44,11 +54,13 @@ impl Working {
             stop,
         };
         self.on.insert(database.clone(), work);
+        self.turns += 1;
         Some(stopped)
     }
 
     pub(super) fn end(&mut self, database: &DatabaseName) {
         self.on.remove(database);
+        self.turns += 1;
     }
 }
 
@@ -93,6 +105,7 @@ impl Shell {
                     stop,
                 };
                 self.working.on.insert(needed.name.clone(), work);
+                self.working.turns += 1;
                 self.begin_expand(needed, (Arc::new(site), files.into()), stopped);
             }
             (Err(reason), _) | (_, Err(reason)) => self.expanded_for(rollout, Err(reason)),
@@ -105,16 +118,28 @@ impl Shell {
         needed: &ReleaseDatabase,
         version: Option<u32>,
     ) -> Result<Site, String> {
-        let url = match version {
-            Some(version) => self.secrets.value(&self.store, &needed.url, version),
-            None => self.secrets.newest(&self.store, &needed.url),
-        };
+        let told = |error| crate::chain(&error);
+        let newest = |name: &str| self.secrets.newest(&self.store, name).map_err(told);
+        let program_url = match version {
+            Some(version) => self
+                .secrets
+                .value(&self.store, &needed.url, version)
+                .map_err(told),
+            None => newest(&needed.url),
+        }?;
         let policy = self.engine.database_policy(&needed.name).cloned();
+        let policy = policy.ok_or_else(|| format!("there is no database `{}`", needed.name))?;
+        let url = match &policy.migrate_url {
+            Some(name) => newest(name)?,
+            None => program_url.clone(),
+        };
         Ok(Site {
             name: needed.name.clone(),
-            url: url.map_err(|error| crate::chain(&error))?,
+            url,
+            program_url,
+            search_path: needed.search_path,
             schema: needed.schema.clone(),
-            policy: policy.ok_or_else(|| format!("there is no database `{}`", needed.name))?,
+            policy,
         })
     }
 
@@ -166,6 +191,7 @@ impl Shell {
         let Some(work) = self.working.on.remove(&needed.name) else {
             return;
         };
+        self.working.turns += 1;
         let Expansion { account, ended } = expansion;
         let written = ended.map_err(|failed| failed.reason).and_then(|own| {
             let key = own_path_key(&needed.name);

@@ -9,6 +9,7 @@ use model::{Argv, JobKind, ReleaseId, RolloutId, ServiceName, Strategy};
 use runtime::{Driver, DriverError, ExitStatus, Instance, Key};
 
 use super::environment::{Role, Search};
+use super::tool::Job;
 use super::{Message, Shell};
 
 /// The most lines of a failed job's output that are told with it.
@@ -34,6 +35,30 @@ impl Shell {
         if !self.jobs.insert((rollout, job)) {
             return;
         }
+        let asked = Job {
+            rollout,
+            job,
+            service,
+            release,
+            timeout,
+        };
+        match self.changed_otherwise(&asked) {
+            // One that an earlier worker began goes on.
+            Some(changed) if matches!(self.store.job_is_known(rollout, job), Ok(false)) => {
+                self.run_unless_open(asked, changed);
+            }
+            Some(_) | None => self.begin_job(asked).await,
+        }
+    }
+
+    pub(super) async fn begin_job(&mut self, asked: Job) {
+        let Job {
+            rollout,
+            job,
+            service,
+            release,
+            timeout,
+        } = asked;
         let begun = match self.store.begin_job(rollout, job) {
             Ok(true) => self.start_job((rollout, job), (&service, release)).await,
             Ok(false) => match self.store.job_result(rollout, job) {
@@ -86,7 +111,7 @@ impl Shell {
             .map_err(|error| Ended::Fresh(crate::chain(&error)))
     }
 
-    fn job_argv(&self, rollout: RolloutId, job: JobKind) -> Option<Argv> {
+    pub(super) fn job_argv(&self, rollout: RolloutId, job: JobKind) -> Option<Argv> {
         let policy = &self.engine.plan(rollout)?.policy;
         match job {
             JobKind::Expand => None,
@@ -160,7 +185,12 @@ impl Shell {
         self.tell_job(rollout, job, result);
     }
 
-    fn tell_job(&mut self, rollout: RolloutId, job: JobKind, result: Result<(), String>) {
+    pub(super) fn tell_job(
+        &mut self,
+        rollout: RolloutId,
+        job: JobKind,
+        result: Result<(), String>,
+    ) {
         self.jobs.remove(&(rollout, job));
         self.queue.push_back(Event::JobEnded {
             rollout,

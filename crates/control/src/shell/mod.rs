@@ -24,7 +24,9 @@ mod receipts;
 mod releases;
 mod secrets;
 mod spawn;
+mod standing;
 mod start;
+mod tool;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,6 +61,9 @@ pub use start::{ACCESS_LOG, Parts, StartError, prove, serve_last_table};
 /// How often figures are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is looked what others did to the services' databases.
+const DATABASES_EVERY: Duration = Duration::from_secs(10);
+
 /// How often the database is copied.
 const BACK_UP_EVERY: Duration = Duration::from_secs(10 * 60);
 
@@ -68,6 +73,8 @@ pub(crate) enum Message {
     Event(Box<Event>),
     /// A question or command of the API.
     Task(Task),
+    /// A job that nothing stands in the way of.
+    RunJob(tool::Job),
     /// A job ended, or its time is over.
     JobEnded(RolloutId, JobKind, Result<(), String>),
 }
@@ -158,6 +165,8 @@ impl Control {
         shell.begin().await;
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut databases = tokio::time::interval(DATABASES_EVERY);
+        databases.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut backups = tokio::time::interval_at(Instant::now() + BACK_UP_EVERY, BACK_UP_EVERY);
         let driver = Arc::clone(&shell.driver);
         let mut server = shell.server_state.clone();
@@ -175,6 +184,7 @@ impl Control {
                 },
                 () = tokio::time::sleep_until(wake) => shell.tick().await,
                 _ = looks.tick() => shell.look().await,
+                _ = databases.tick() => shell.look_at_databases(),
                 _ = backups.tick() => shell.back_up(),
             }
         }
@@ -206,6 +216,7 @@ impl Shell {
                 self.queue.push_back(*event);
             }
             Message::Task(task) => task(self),
+            Message::RunJob(job) => self.begin_job(job).await,
             Message::JobEnded(rollout, job, result) => self.job_ended(rollout, job, result).await,
         }
         self.settle().await;

@@ -55,6 +55,9 @@ impl Shell {
         for service in request.project.services.values() {
             needed.extend(audience_secrets(service));
         }
+        for database in request.project.databases.values() {
+            needed.extend(database.policy.migrate_url.clone());
+        }
         let missing: Vec<String> = needed
             .into_iter()
             .filter(|name| !known.contains_key(name))

@@ -27,6 +27,27 @@ impl Store {
         })
     }
 
+    /// Whether a job was begun.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) fn job_is_known(
+        &self,
+        rollout: RolloutId,
+        kind: JobKind,
+    ) -> Result<bool, StoreError> {
+        let known = self
+            .connection
+            .query_row(
+                "SELECT 1 FROM jobs WHERE rollout = ?1 AND kind = ?2",
+                params![rollout.0.cast_signed(), kind.to_string()],
+                |_| Ok(()),
+            )
+            .optional();
+        Ok(known.map_err(StoreError::sqlite("read a job"))?.is_some())
+    }
+
     /// Remembers how a job ended.
     ///
     /// # Errors

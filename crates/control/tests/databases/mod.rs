@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use control::SecretValue;
 use control::api::{Code, Deployed, StatusAnswer};
+use control::{SecretValue, Standing};
 use model::{
-    Command, Database, DatabaseName, DatabasePolicy, Outcome, Project, ReleaseId, SearchPath,
+    Argv, Command, Database, DatabaseName, DatabasePolicy, Outcome, Project, ReleaseId, SearchPath,
     Service,
 };
 
@@ -31,6 +31,7 @@ fn project(world: &World, services: &[(&str, Service)]) -> Project {
         policy: DatabasePolicy {
             contract_after: Duration::ZERO,
             approve: false,
+            migrate_url: None,
             lock_timeout: Duration::from_millis(250),
             patience: Duration::from_secs(60),
         },
@@ -56,8 +57,8 @@ impl Worker {
         set.await.unwrap();
     }
 
-    /// Deploys with the first so many of two migrations, and waits for the end of all rollouts.
-    async fn migrate(&self, project: &Project, migrations: usize) -> Deployed {
+    /// Deploys with the first so many of two migrations.
+    async fn deploy_migrated(&self, project: &Project, migrations: usize) -> Deployed {
         let files = [("01_t.yaml", TABLE), ("02_b.yaml", RENAME)];
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in &files[..migrations] {
@@ -68,7 +69,12 @@ impl Worker {
         let migrations = stored.artifacts.into_values().next().unwrap();
         request.migrations = BTreeMap::from([(main_database(), migrations)]);
         let deployed = self.handle.deploy(request, None, "test".to_owned());
-        let deployed = deployed.await.unwrap();
+        deployed.await.unwrap()
+    }
+
+    /// The same, and waits for the end of all rollouts.
+    async fn migrate(&self, project: &Project, migrations: usize) -> Deployed {
+        let deployed = self.deploy_migrated(project, migrations).await;
         for rollout in deployed.rollouts.values() {
             let receipt = self.receipt(*rollout).await;
             assert_eq!(receipt.outcome, Outcome::Completed, "{}", receipt.reason);
@@ -169,4 +175,103 @@ async fn a_service_that_only_has_the_url_holds_up_the_contract() {
     let services = [("web", tied("one")), ("worker", tied("two"))];
     worker.migrate(&project(&world, &services), 1).await;
     worker.contracted("01_t").await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn another_tool_is_not_run_while_a_change_is_open() {
+    let world = World::new();
+    let worker = world.start();
+    worker.set_url().await;
+    let standing = |open: &[&str]| {
+        *world.databases.standing.lock().unwrap() = Some(Standing {
+            open: open.iter().map(|&name| name.to_owned()).collect(),
+            ..Standing::default()
+        });
+    };
+    let mut service = tied("one");
+    // A program of that name, as far as anyone looks.
+    service.policy.rollout.before = Some(Argv(vec![
+        "./web".to_owned(),
+        "alembic".to_owned(),
+        "upgrade".to_owned(),
+    ]));
+    standing(&["01_t"]);
+    let deployed = worker
+        .deploy_migrated(&project(&world, &[("web", service.clone())]), 1)
+        .await;
+    let receipt = worker.receipt(deployed.rollouts[&web()]).await;
+    assert_ne!(receipt.outcome, Outcome::Completed);
+    let why = "`alembic` was not run: `01_t` is open in database `main`";
+    assert!(receipt.reason.contains(why), "{}", receipt.reason);
+    assert!(world.driver.starts.lock().unwrap().is_empty());
+
+    standing(&[]);
+    *world.driver.job_code.lock().unwrap() = Some(0);
+    worker
+        .migrate(&project(&world, &[("web", service)]), 1)
+        .await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_somebody_does_by_hand_is_seen_and_said() {
+    let world = World::new();
+    let worker = world.start();
+    worker.set_url().await;
+    let approved = |services: &[(&str, Service)]| {
+        let mut project = project(&world, services);
+        let database = project.databases.get_mut(&main_database()).unwrap();
+        database.policy.approve = true;
+        project
+    };
+    worker.migrate(&approved(&[("web", tied("one"))]), 1).await;
+    worker.migrate(&approved(&[("web", tied("two"))]), 2).await;
+    let back = Command::Rollback {
+        service: web(),
+        release: Some(ReleaseId(1)),
+    };
+    let accepted = worker.handle.command(back.clone(), "test".to_owned()).await;
+    worker.receipt(accepted.unwrap().rollouts[&web()]).await;
+
+    let stands = |contracted: Option<&str>, served: &[&str]| {
+        *world.databases.standing.lock().unwrap() = Some(Standing {
+            contracted: contracted.map(str::to_owned),
+            served: served.iter().map(|&name| name.to_owned()).collect(),
+            open: Vec::new(),
+        });
+    };
+    // Whoever takes control looks at once.
+    stands(None, &["01_t"]);
+    worker.kill().await;
+    let worker = world.start();
+    worker
+        .until(|status| status.engine.databases[0].gone.contains("02_b"))
+        .await;
+    let expands = || {
+        let asked = world.databases.asked.lock().unwrap();
+        asked
+            .iter()
+            .filter(|asked| asked.starts_with("expand"))
+            .count()
+    };
+    let before = expands();
+    let forth = Command::Rollback {
+        service: web(),
+        release: Some(ReleaseId(2)),
+    };
+    let accepted = worker.handle.command(forth, "test".to_owned()).await;
+    let receipt = worker.receipt(accepted.unwrap().rollouts[&web()]).await;
+    assert_eq!(receipt.outcome, Outcome::Completed);
+    assert_eq!(expands(), before + 1, "it is published again");
+
+    stands(Some("02_b"), &["01_t", "02_b"]);
+    worker.kill().await;
+    let worker = world.start();
+    worker
+        .until(|status| {
+            let database = &status.engine.databases[0];
+            database.contracted.as_deref() == Some("02_b") && database.waiting.is_empty()
+        })
+        .await;
+    let refused = worker.handle.command(back, "test".to_owned()).await;
+    assert_eq!(refused.unwrap_err().code, Code::Refused);
 }

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use control::{DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site};
+use control::{
+    Again, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site, Standing,
+};
 use model::{LockWaits, SchemaAccount};
 use runtime::Pending;
 
@@ -11,6 +13,8 @@ use runtime::Pending;
 pub(crate) struct FakeDatabases {
     /// Every expand and contract, in order, with the database's URL.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// What stands in the history; `None`: nobody answers.
+    pub(crate) standing: Mutex<Option<Standing>>,
 }
 
 impl Databases for FakeDatabases {
@@ -47,5 +51,14 @@ impl Databases for FakeDatabases {
         let text = format!("contract {} {migration}", site.url.expose());
         self.asked.lock().unwrap().push(text);
         Box::pin(async { Ok(()) })
+    }
+
+    fn look(&self, _: Arc<Site>) -> Pending<'static, Result<Standing, DatabaseFailed>> {
+        let standing = self.standing.lock().unwrap().clone();
+        let nobody = DatabaseFailed {
+            reason: "nobody answers".to_owned(),
+            again: Again::Later,
+        };
+        Box::pin(async { standing.ok_or(nobody) })
     }
 }

@@ -8,6 +8,7 @@ fn database(approve: bool) -> Database {
     Database::new(DatabasePolicy {
         contract_after: HOUR,
         approve,
+        migrate_url: None,
         lock_timeout: HOUR,
         patience: HOUR,
     })

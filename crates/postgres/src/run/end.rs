@@ -59,6 +59,8 @@ impl Runner {
         }
         self.steps(rank, Part::Contract, &plan).await?;
         unconverted::forget(&self.connection.client, rank).await?;
+        let base = plan.version.base.as_str();
+        self.remove_logins(base, |older| older < version).await?;
         state::set_phase(&self.connection.client, rank, Phase::Contracted, None).await
     }
 
@@ -98,7 +100,8 @@ impl Runner {
             self.abort_as_things_are((&history, entry), &mut plan)
                 .await?;
         }
-        self.take_back(entry.installed_rank, &plan, reason).await
+        self.take_back((entry.installed_rank, version), &plan, reason)
+            .await
     }
 
     /// Whether a contract that was begun has removed nothing: what is refused leaves nothing,
@@ -135,13 +138,15 @@ impl Runner {
 
     pub(super) async fn take_back(
         &mut self,
-        rank: i32,
+        (rank, version): (i32, &str),
         plan: &Plan,
         reason: &str,
     ) -> Result<(), DatabaseError> {
         state::set_phase(&self.connection.client, rank, Phase::Abort, Some(reason)).await?;
         self.steps(rank, Part::Abort, plan).await?;
         unconverted::forget(&self.connection.client, rank).await?;
+        let base = plan.version.base.as_str();
+        self.remove_logins(base, |its| its == version).await?;
         state::set_phase(&self.connection.client, rank, Phase::Aborted, None).await
     }
 }

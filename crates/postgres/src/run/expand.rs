@@ -64,7 +64,7 @@ impl Runner {
         self.helm.tell(Event::Aborting {
             reason: reason.clone(),
         });
-        match self.take_back(rank, plan, &reason).await {
+        match self.take_back((rank, &version), plan, &reason).await {
             Ok(()) => Err(DatabaseError::TakenBack {
                 version,
                 source: Box::new(error),

@@ -9,6 +9,7 @@ mod examples;
 mod fill;
 mod ledger;
 mod limits;
+mod login;
 mod plans;
 mod pool;
 mod read;

@@ -67,6 +67,7 @@ impl Planted {
             | Event::Confirmed { .. }
             | Event::Open(_)
             | Event::Contracted { .. }
+            | Event::SchemaSeen { .. }
             | Event::Pruned { .. } => Some(event),
             Event::Terminate => {
                 self.ends_now = self.is(Plant::EndsEarly);

@@ -1,11 +1,17 @@
 //! Migrations of a deploy, run on PostgreSQL.
 
+mod reach;
 mod record;
 
 use std::sync::Arc;
 
-use control::{Again, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site};
-use postgres::{DatabaseError, Entry, Observer, Phase, Runner, Settings, Url, Wish};
+use control::{
+    Again, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site, Standing,
+};
+use model::SchemaVersion;
+use postgres::{
+    Connection, DatabaseError, Entry, Observer, Phase, Runner, Settings, Url, Wish, phases,
+};
 use runtime::Pending;
 use tokio::sync::watch;
 
@@ -48,6 +54,32 @@ impl Databases for Postgres {
             contract(&site, &migration, (&followed, &record)).await
         })
     }
+
+    fn look(&self, site: Arc<Site>) -> Pending<'static, Result<Standing, DatabaseFailed>> {
+        Box::pin(async move { standing(&site).await.map_err(failed) })
+    }
+}
+
+/// What stands in the history, whoever wrote it.
+async fn standing(site: &Site) -> Result<Standing, DatabaseError> {
+    let url = Url::parse(site.url.expose())?;
+    let mut connection = Connection::open(&url, "look").await?;
+    let mut standing = Standing::default();
+    for (version, phase) in phases(connection.client(), &site.schema).await? {
+        if matches!(phase, Phase::Contract | Phase::Contracted) {
+            standing.contracted = standing.contracted.max(Some(version.clone()));
+        }
+        if phase != Phase::Contracted {
+            standing.open.push(version.clone());
+        }
+        if matches!(
+            phase,
+            Phase::Published | Phase::Contract | Phase::Contracted
+        ) {
+            standing.served.insert(version);
+        }
+    }
+    Ok(standing)
 }
 
 /// Publishes what is pending. Returns the `search_path` that the role has by itself.
@@ -61,10 +93,14 @@ async fn expand(
         .map(|file| (file.name.clone(), file.text.clone()));
     let files = Files::of(files.collect()).map_err(|trouble| never(&trouble))?;
     let last = files.all().last().map(|file| file.migration.name.clone());
+    let version = files.all().last().map(|file| SchemaVersion {
+        migration: file.migration.name.clone(),
+        schema: file.migration.version(&site.schema),
+    });
     record.needs(last.as_deref());
     let mut runner = open(site, (followed, record)).await.map_err(failed)?;
     let _watching = record::watch(site, runner.pid(), Arc::clone(record));
-    let own = runner.own_search_path().await.map_err(failed)?;
+    let own = reach::own_path(site, &runner).await?;
     let entries = runner.history().await.map_err(failed)?;
     if let Some(last) = &last {
         check_served(&entries, (&site.schema, last))?;
@@ -74,6 +110,9 @@ async fn expand(
         publish(&mut runner, site, &file).await.map_err(failed)?;
         record.published(&file.migration.name);
         (followed.hear)(format!("`{}` is published", file.migration.name));
+    }
+    if let Some(version) = version {
+        reach::make(site, (&mut runner, &own), &version).await?;
     }
     Ok(own)
 }
