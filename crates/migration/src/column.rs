@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::draft::{Draft, NotNull};
-use crate::mark::{self, Demand};
+use crate::draft::Draft;
+use crate::mark::Demand;
 use crate::schema::{Column, Constraint, ConstraintKind, Grant, Identity, Qualified, Sequence};
 use crate::sql::{literal, quote};
 
@@ -92,27 +92,12 @@ pub(crate) fn to_whom(grant: &Grant) -> (String, &'static str) {
 /// version may leave it NULL the check passes marked rows, and another proves at contract that
 /// there are none.
 pub(crate) fn require(draft: &mut Draft, table: usize, column: &str, name: &str) {
-    let check = draft.artefact(&format!("{name}_not_null"));
     let strict = format!("{} IS NOT NULL", quote(column));
-    let known = draft.world.tables[table].clone();
-    let mut expression = strict.clone();
-    let mut proof = None;
-    if draft.may_leave_null(&known, column) {
-        let mark = quote(&mark::name(draft.serial));
-        expression = format!("{strict} OR {mark} IS NOT NULL");
-        proof = Some(draft.artefact(&format!("{name}_not_null_proof")));
-        draft.demands.push(Demand {
-            table: known.physical.clone(),
-            columns: vec![column.to_owned()],
-            condition: strict,
-            reason: format!("`{name}` would be NULL, which the new version does not allow"),
-        });
-    }
     let constraint = Constraint {
         kind: ConstraintKind::Check,
         definition: String::new(),
         columns: vec![column.to_owned()],
-        expression: Some(expression),
+        expression: Some(strict.clone()),
         foreign_key: None,
         index: None,
         validated: true,
@@ -122,17 +107,26 @@ pub(crate) fn require(draft: &mut Draft, table: usize, column: &str, name: &str)
         inherited: false,
         comment: None,
     };
-    draft.enforce(table, &check, &constraint);
-    let known = &mut draft.world.tables[table];
-    for facts in known.facts.columns.iter_mut().filter(|c| c.name == column) {
+    let check = draft.artefact(&format!("{name}_not_null"));
+    let known = draft.world.tables[table].clone();
+    if draft.may_leave_null(&known, column) {
+        draft.demands.push(Demand {
+            table: known.physical.clone(),
+            columns: vec![column.to_owned()],
+            condition: strict,
+            reason: format!("`{name}` would be NULL, which the new version does not allow"),
+        });
+        let until = draft.artefact(&format!("{name}_not_null_until"));
+        draft.enforce_until_contract(table, (&until, &check), &constraint);
+    } else {
+        draft.enforce(table, &check, &constraint);
+    }
+    let facts = &mut draft.world.tables[table].facts;
+    for facts in facts.columns.iter_mut().filter(|c| c.name == column) {
         facts.nullable = false;
     }
-    let physical = known.physical.clone();
-    draft.end(&physical).not_null.push(NotNull {
-        column: column.to_owned(),
-        check,
-        proof,
-    });
+    let end = draft.end(&known.physical);
+    end.not_null.push((column.to_owned(), check));
 }
 
 /// The statements that make `column` an identity which goes on where `sequence` stands; the

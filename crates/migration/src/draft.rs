@@ -74,22 +74,24 @@ pub(crate) struct Addition {
     pub(crate) cost: Option<Cost>,
 }
 
-/// A column that becomes NOT NULL at contract.
+/// A check that passes marked rows until contract.
 #[derive(Debug, Clone)]
-pub(crate) struct NotNull {
-    /// The column in the catalogue.
-    pub(crate) column: String,
-    /// The check that holds until then.
-    pub(crate) check: String,
-    /// The check that is made then, where the other one passes marked rows.
-    pub(crate) proof: Option<String>,
+pub(crate) struct Proof {
+    /// The check that does.
+    pub(crate) until: String,
+    /// The one that does not, made at contract.
+    pub(crate) name: String,
+    /// What follows its name.
+    pub(crate) definition: String,
 }
 
 /// What a table gets at contract.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct End {
-    /// Columns in the catalogue that become NOT NULL.
-    pub(crate) not_null: Vec<NotNull>,
+    /// Columns in the catalogue that become NOT NULL, with the check that proves it.
+    pub(crate) not_null: Vec<(String, String)>,
+    /// What is proved before anything goes.
+    pub(crate) proofs: Vec<Proof>,
     /// While the columns that go are still there.
     pub(crate) handover: Vec<String>,
 }
@@ -334,19 +336,54 @@ impl Draft {
     /// Adds a check or foreign key to a table of the catalogue and proves it, after the
     /// backfill. Writes of older versions whose columns break a check are marked instead.
     pub(crate) fn constrain(&mut self, table: usize, name: &str, it: &Constraint) {
-        if let (ConstraintKind::Check, Some(condition)) = (it.kind, &it.expression) {
-            let named = name.strip_prefix(&self.artefact("")).unwrap_or(name);
-            self.demands.push(Demand {
-                table: self.world.tables[table].physical.clone(),
-                columns: it.columns.clone(),
-                condition: condition.clone(),
-                reason: format!("it breaks the check `{named}` of the new version"),
-            });
-        }
-        self.enforce(table, name, it);
+        let physical = self.world.tables[table].physical.clone();
+        let made = |rule: &Rule| {
+            rule.direction == Direction::Up
+                && rule.table == physical
+                && it.columns.contains(&rule.target)
+        };
+        let condition = it.expression.as_ref();
+        let condition = condition.filter(|_| it.kind == ConstraintKind::Check);
+        let Some(condition) = condition.filter(|_| self.rules.iter().any(made)) else {
+            self.enforce(table, name, it);
+            return;
+        };
+        let named = name.strip_prefix(&self.artefact("")).unwrap_or(name);
+        let until = self.artefact(&format!("{named}_until"));
+        let reason = format!("it breaks the check `{named}` of the new version");
+        self.demands.push(Demand {
+            table: physical,
+            columns: it.columns.clone(),
+            condition: condition.clone(),
+            reason,
+        });
+        self.enforce_until_contract(table, (&until, name), it);
     }
 
-    /// Adds a check or foreign key that no write of an older version can break.
+    /// Adds a check that passes marked rows as `until`, and as `name` at contract.
+    pub(crate) fn enforce_until_contract(
+        &mut self,
+        table: usize,
+        (until, name): (&str, &str),
+        it: &Constraint,
+    ) {
+        let condition = it.expression.as_deref().unwrap_or("true");
+        let mark = quote(&mark::name(self.serial));
+        let lax = Constraint {
+            expression: Some(format!("({condition}) OR {mark} IS NOT NULL")),
+            ..it.clone()
+        };
+        self.enforce(table, until, &lax);
+        let physical = self.world.tables[table].physical.clone();
+        self.end(&physical).proofs.push(Proof {
+            until: until.to_owned(),
+            name: name.to_owned(),
+            definition: ddl::constraint(it, None),
+        });
+    }
+
+    /// Adds a check or foreign key that no write of an older version can break, or that has to
+    /// hold for it as well.
     pub(crate) fn enforce(&mut self, table: usize, name: &str, it: &Constraint) {
         let known = &self.world.tables[table];
         let (physical, kind) = (known.physical.clone(), known.facts.kind);

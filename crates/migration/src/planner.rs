@@ -499,18 +499,18 @@ fn abort_table(newest: &Draft, table: &str, older: &[Rules]) -> Option<Step> {
             statements.extend(rules);
         }
     }
-    let checks = newest
-        .ends
-        .get(table)
-        .into_iter()
-        .flat_map(|end| &end.not_null);
-    let checks: BTreeSet<&String> = checks
-        .flat_map(|it| std::iter::once(&it.check).chain(&it.proof))
+    let end = newest.ends.get(table);
+    let proofs = end.into_iter().flat_map(|end| &end.proofs);
+    let not_null = end.into_iter().flat_map(|end| &end.not_null);
+    let checks: BTreeSet<&String> = not_null
+        .map(|(_, check)| check)
+        .chain(proofs.flat_map(|proof| [&proof.until, &proof.name]))
         .collect();
     let added = now.facts.constraints.keys().filter(|name| {
         !before.facts.constraints.contains_key(*name) && !now.pending.contains(*name)
     });
-    for name in checks.into_iter().chain(added) {
+    let added: BTreeSet<&String> = checks.into_iter().chain(added).collect();
+    for name in added {
         statements.push(format!(
             "ALTER TABLE {on} DROP CONSTRAINT IF EXISTS {}",
             quote(name)

@@ -159,6 +159,8 @@ fn update_columns(table: &str, facts: &Table, all: &[Rules]) -> Option<BTreeSet<
     for migration in all {
         let own = migration.rules.iter().filter(|rule| rule.table == table);
         let marked = migration.mark(table).is_some();
+        let demands = migration.demands_on(table).into_iter();
+        columns.extend(demands.flat_map(|(demand, _)| demand.columns.iter().cloned()));
         for rule in own {
             columns.extend(rule.sources.iter().map(|it| it.physical.clone()));
             // Who writes a column that is wrong makes it right.

@@ -40,22 +40,20 @@ pub(crate) fn steps(draft: &Draft, settled: &World, rules: &[Rules]) -> Vec<Step
     steps
 }
 
-/// What is proved before anything goes: that no row is left which an older version's write made
-/// NULL where the version takes none.
+/// What is proved before anything goes: that no row is left which an older version's write left
+/// wrong for a check of the version.
 fn proofs(draft: &Draft) -> Vec<Step> {
     let mut steps = Vec::new();
     let kept = |table: &&String| draft.world.find_physical(table).is_some();
     for (table, end) in draft.ends.iter().filter(|(table, _)| kept(table)) {
         let on = draft.sql(table);
-        for it in &end.not_null {
-            let Some(proof) = &it.proof else {
-                continue;
-            };
-            let (column, name) = (quote(&it.column), quote(proof));
+        for it in &end.proofs {
+            let (proof, name) = (&it.name, quote(&it.name));
             steps.push(Step {
                 title: format!("demand of new rows of `{table}` that `{proof}` holds"),
                 statements: vec![format!(
-                    "ALTER TABLE {on} ADD CONSTRAINT {name} CHECK ({column} IS NOT NULL) NOT VALID"
+                    "ALTER TABLE {on} ADD CONSTRAINT {name} {} NOT VALID",
+                    it.definition
                 )],
                 run: Run::Together,
                 locks: vec![draft.lock(table, LockLevel::AccessExclusive)],
@@ -255,14 +253,16 @@ impl Swap<'_> {
         let on = self.draft.sql(&known.physical);
         let mut statements = Vec::new();
         let end = self.draft.ends.get(&known.physical);
-        for it in end.into_iter().flat_map(|end| &end.not_null) {
+        for proof in end.into_iter().flat_map(|end| &end.proofs) {
+            let until = quote(&proof.until);
+            statements.push(format!("ALTER TABLE {on} DROP CONSTRAINT {until}"));
+        }
+        for (column, check) in end.into_iter().flat_map(|end| &end.not_null) {
+            let (column, check) = (quote(column), quote(check));
             statements.push(format!(
-                "ALTER TABLE {on} ALTER COLUMN {} SET NOT NULL",
-                quote(&it.column)
+                "ALTER TABLE {on} ALTER COLUMN {column} SET NOT NULL"
             ));
-            for check in std::iter::once(&it.check).chain(&it.proof) {
-                statements.push(format!("ALTER TABLE {on} DROP CONSTRAINT {}", quote(check)));
-            }
+            statements.push(format!("ALTER TABLE {on} DROP CONSTRAINT {check}"));
         }
         statements.extend(end.into_iter().flat_map(|end| end.handover.clone()));
         for column in &known.facts.columns {

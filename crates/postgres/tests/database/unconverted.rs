@@ -185,7 +185,7 @@ async fn demands_of_the_new_version_refuse_its_own_programs_only() {
     let text = r#"
 operations:
   - alter_column: {table: users, column: name, nullable: false, up: "nullif(name, '')", down: name}
-  - add_column: {table: users, up: age::int, column: {name: years, type: int, nullable: true, check: {name: alive, constraint: years < 5000}}}
+  - add_column: {table: users, up: age::int, column: {name: years, type: int, nullable: true, check: {name: alive, constraint: years < 5000 AND id < 20000}}}
 "#;
     let Some((database, mut runner)) = users(text).await else {
         return;
@@ -199,6 +199,12 @@ operations:
     let seen = "SELECT string_agg(concat_ws(':', id, name, years), ',' ORDER BY id) FROM public_02_change.users WHERE id IN (7, 8) OR id >= 9000";
     assert_eq!(database.superuser(seen), "7:u7:7,8:u8:8,9000:1,9001:old");
     assert_eq!(noted(&runner).await.0, 4);
+    // A check may read what both versions share.
+    database
+        .run("UPDATE users SET id = 30000 WHERE id = 10")
+        .await;
+    assert_eq!(noted(&runner).await.0, 5);
+    assert!(database.superuser(seen).ends_with(",30000:u10:10"));
     let code =
         |it: Result<(), tokio_postgres::Error>| it.unwrap_err().code().unwrap().code().to_owned();
     let null = as_new(&database, "INSERT INTO users VALUES (9002, '1', NULL, 1)").await;
@@ -206,11 +212,11 @@ operations:
     let large = as_new(&database, "UPDATE users SET years = 6000 WHERE id = 9").await;
     assert_eq!(code(large), "23514");
     let said = runner.contract("02_change").await.unwrap_err().to_string();
-    assert!(said.contains("4 rows of public.users"), "{said}");
+    assert!(said.contains("5 rows of public.users"), "{said}");
     as_new(
         &database,
         "UPDATE users SET name = 'named' WHERE name IS NULL OR id = 7;
-        UPDATE users SET years = 1 WHERE id IN (8, 9001)",
+        UPDATE users SET years = 1 WHERE id IN (8, 9001); UPDATE users SET id = 10, years = 1 WHERE id = 30000",
     )
     .await
     .unwrap();
