@@ -8,7 +8,7 @@ use model::diagnostic::{Mistake, Span};
 
 use crate::ddl::{self, Build};
 use crate::file::{NAME_BYTES_MAX, Text};
-use crate::mark::{self, Demand};
+use crate::mark::{self, Demand, Marking};
 use crate::plan::{Assignment, Backfill, Cost, LockLevel, Note, NoteLevel, Run, Step, TableLock};
 use crate::rule::{Direction, Rule};
 use crate::schema::{Constraint, ConstraintKind, Index, Qualified, TableKind};
@@ -23,6 +23,8 @@ pub(crate) struct Draft {
     pub(crate) serial: u32,
     /// Which of its operations is being planned.
     pub(crate) operation: usize,
+    /// Whether rows that it has wrong can be marked.
+    pub(crate) marking: Marking,
     /// The schema of its version.
     pub(crate) version: String,
     /// The schema of the version before.
@@ -338,7 +340,8 @@ impl Draft {
     pub(crate) fn constrain(&mut self, table: usize, name: &str, it: &Constraint) {
         let physical = self.world.tables[table].physical.clone();
         let made = |rule: &Rule| {
-            rule.direction == Direction::Up
+            self.marking == Marking::Marked
+                && rule.direction == Direction::Up
                 && rule.table == physical
                 && it.columns.contains(&rule.target)
         };

@@ -12,7 +12,7 @@ use crate::column;
 use crate::draft::Draft;
 use crate::plan::Key;
 use crate::rule::{Direction, Rule, Rules, dollar_quoted};
-use crate::schema::{Column, Qualified, Table};
+use crate::schema::{Column, Qualified, Schema, Table};
 use crate::sql::name::PREFIX;
 use crate::sql::{literal, quote, shortened, tokens};
 use crate::world::{Known, TRIGGER_PREFIX, physical};
@@ -33,6 +33,28 @@ pub(crate) struct Demand {
     pub(crate) reason: String,
 }
 
+/// Whether rows that a migration has wrong can be marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marking {
+    /// They have a column for it, or will.
+    Marked,
+    /// It was begun by a Gapless that knew no marks: writers are refused, as they were then.
+    Unknown,
+}
+
+impl Marking {
+    /// What `schema` says of the migration `serial`.
+    pub(crate) fn of(schema: &Schema, serial: u32) -> Self {
+        let (mark, begun) = (name(serial), format!("{PREFIX}{serial}_"));
+        let mut columns = schema.tables.values().flat_map(|table| &table.columns);
+        let known = columns.clone().any(|column| column.name == mark);
+        match known || !columns.any(|column| column.name.starts_with(&begun)) {
+            true => Self::Marked,
+            false => Self::Unknown,
+        }
+    }
+}
+
 /// The hidden column that marks rows which the migration `serial` has wrong.
 pub(crate) fn name(serial: u32) -> String {
     format!("{PREFIX}{serial}_unconverted")
@@ -44,7 +66,7 @@ impl Rules {
         let up = |rule: &&Rule| rule.table == table && rule.direction == Direction::Up;
         let mut rules = self.rules.iter().filter(up);
         let may = rules.any(|rule| !rule.total || self.demands_of(rule).next().is_some());
-        may.then(|| name(self.serial))
+        (may && self.marking == Marking::Marked).then(|| name(self.serial))
     }
 
     fn demands_of(&self, rule: &Rule) -> impl Iterator<Item = &Demand> {
@@ -102,7 +124,8 @@ impl Draft {
         let of = |rule: &&Rule| {
             rule.direction == Direction::Up && rule.table == table.physical && rule.target == column
         };
-        let Some(rule) = self.rules.iter().find(of) else {
+        let rule = self.rules.iter().find(of);
+        let Some(rule) = rule.filter(|_| self.marking == Marking::Marked) else {
             return false;
         };
         let full = |name: &str| table.facts.column(name).is_some_and(|c| !c.nullable);

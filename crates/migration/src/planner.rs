@@ -7,7 +7,7 @@ use model::diagnostic::{Mistake, Mistakes, Report};
 use crate::backfill;
 use crate::draft::{Addition, Draft};
 use crate::file::{Migration, NAME_BYTES_MAX};
-use crate::mark;
+use crate::mark::{self, Marking};
 use crate::op::Operation;
 use crate::plan::{
     Cost, LockLevel, Note, NoteLevel, Plan, Run, Step, TriggerEffect, VersionSchema,
@@ -204,6 +204,7 @@ fn draft(
     let mut draft = Draft {
         serial: open.serial,
         operation: 0,
+        marking: Marking::of(database.schema, open.serial),
         version: migration.version(&world.base),
         previous,
         versions,
@@ -291,6 +292,7 @@ fn role_path(setting: &str) -> Vec<String> {
 pub(crate) fn rules(draft: &Draft, published: bool) -> Rules {
     Rules {
         serial: draft.serial,
+        marking: draft.marking,
         version: draft.version.clone(),
         published,
         rules: draft.rules.clone(),

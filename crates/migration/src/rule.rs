@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::mark::{self, Demand};
+use crate::mark::{self, Demand, Marking};
 use crate::schema::{Qualified, Table, TriggerEvent, TriggerFiring, TriggerLevel, TriggerTiming};
 use crate::sql::{expression, literal, quote, shortened};
 use crate::world::{Named, TRIGGER_PREFIX};
@@ -62,6 +62,8 @@ pub(crate) struct Rules {
     pub(crate) published: bool,
     /// The rules in order.
     pub(crate) rules: Vec<Rule>,
+    /// Whether rows that it has wrong can be marked.
+    pub(crate) marking: Marking,
     /// What its version demands besides.
     pub(crate) demands: Vec<Demand>,
 }

@@ -338,3 +338,36 @@ async fn rows_that_are_not_noted_by_key_are_counted_all_the_same() {
     database.run("TRUNCATE users").await;
     runner.contract("02_change").await.unwrap();
 }
+
+/// A change that an older Gapless began has no marks: its writers are refused as they were then,
+/// and it ends as it would have.
+#[tokio::test]
+async fn a_change_from_before_there_were_marks_goes_on_without() {
+    let Some((database, mut runner)) = users(NUMBERS).await else {
+        return;
+    };
+    database
+        .run(
+            "DROP TRIGGER \"~gapless_note\" ON users; DROP TRIGGER \"~gapless_clear\" ON users;
+            ALTER TABLE users DROP COLUMN _gapless_1_unconverted;
+            ALTER TABLE users ADD CONSTRAINT _gapless_1_0_age_not_null CHECK (_gapless_1_0_age IS NOT NULL)",
+        )
+        .await;
+    let more = "
+operations:
+  - add_column: {table: users, up: upper(name), column: {name: loud, type: text, nullable: true}}
+";
+    let change = runner.plan("public", ("03_loud.yaml", more)).await;
+    runner.expand(&change.unwrap()).await.unwrap();
+    database
+        .run("UPDATE users SET age = '70', name = 'x' WHERE id = 7")
+        .await;
+    let mut connection = database.connect().await;
+    let wrong = "UPDATE users SET age = 'old' WHERE id = 8";
+    let refused = connection.client().batch_execute(wrong).await;
+    assert_eq!(refused.unwrap_err().code().unwrap().code(), "22P02");
+    runner.contract("02_change").await.unwrap();
+    runner.contract("03_loud").await.unwrap();
+    let row = "SELECT age || loud || pg_typeof(age) FROM users WHERE id = 7";
+    assert_eq!(database.superuser(row), "70Xinteger");
+}
