@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::{
-    Affinity, AudienceValue, Balancing, Count, Demand, Metric, Network, OnFail, OnNoData, Port,
-    Protocol, ProxyProtocol, SearchPath, ServiceName, Share,
+    Affinity, AudienceValue, Balancing, Count, Demand, HedgeAfter, Metric, Network, OnFail,
+    OnNoData, Port, Protocol, ProxyProtocol, SearchPath, ServiceName, Share,
 };
 
 use crate::declare::{Section, StrategyName};
@@ -40,6 +40,7 @@ pub(crate) enum Value {
     Demand(Demand),
     Balancing(Balancing),
     SearchPath(SearchPath),
+    HedgeAfter(HedgeAfter),
     Command(Vec<Item<String>>),
     List(Vec<Item<Value>>),
     /// In the order of the text.
@@ -205,6 +206,7 @@ content! {
     Demand => Demand,
     Balancing => Balancing,
     SearchPath => SearchPath,
+    HedgeAfter => HedgeAfter,
 }
 
 content_by_reference! {

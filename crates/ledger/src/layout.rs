@@ -27,7 +27,12 @@ pub(crate) const LAYOUT: u64 = u64::from_be_bytes(*b"GAPLESS\x03");
 pub(crate) const REJECTED: usize = 32;
 /// The same of [`Closed`].
 pub(crate) const CLOSED: usize = 32;
-const _: () = assert!(Rejected::COUNT + Dropped::COUNT <= REJECTED && Closed::COUNT <= CLOSED);
+/// Second attempts beside a first one, in the same room of a service.
+pub(crate) const HEDGED: usize = 24;
+/// Those of them that answered first.
+pub(crate) const HEDGES_WON: usize = 25;
+const _: () = assert!(Rejected::COUNT <= HEDGED && Closed::COUNT <= CLOSED);
+const _: () = assert!(HEDGES_WON + Dropped::COUNT < REJECTED);
 
 /// The whole file. Every field is an atomic and valid as zeros.
 #[repr(C)]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use traffic::{Closed, Dropped, Effect, Outcome, Phase, Rejected};
 
 use crate::latency::Histogram;
-use crate::layout::{EndpointCell, ServiceCell, SlotHead};
+use crate::layout::{EndpointCell, HEDGED, HEDGES_WON, ServiceCell, SlotHead};
 
 /// Totals of one endpoint since its cell was last reset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,6 +114,10 @@ pub struct ServiceTotals {
     pub cut_websockets: u64,
     /// Those that were streams.
     pub cut_streams: u64,
+    /// Second attempts beside a first one.
+    pub hedged: u64,
+    /// Those of them that answered first.
+    pub hedges_won: u64,
     /// Requests that the proxy answered itself, by the reason's index.
     pub rejected: [u64; Rejected::COUNT],
     /// Requests drawn for a shadow and not copied, by the reason's index.
@@ -138,6 +142,8 @@ impl ServiceTotals {
         window.held_left = self.held_left.saturating_sub(earlier.held_left);
         window.queue_left = self.queue_left.saturating_sub(earlier.queue_left);
         window.cut_websockets = self.cut_websockets.saturating_sub(earlier.cut_websockets);
+        window.hedged = self.hedged.saturating_sub(earlier.hedged);
+        window.hedges_won = self.hedges_won.saturating_sub(earlier.hedges_won);
         window.cut_streams = self.cut_streams.saturating_sub(earlier.cut_streams);
         for (mine, theirs) in window.rejected.iter_mut().zip(&earlier.rejected) {
             *mine = mine.saturating_sub(*theirs);
@@ -158,6 +164,8 @@ impl ServiceTotals {
         self.held_left += cell.held_left.load(Relaxed);
         self.queue_left += cell.queue_left.load(Relaxed);
         self.cut_websockets += u64::from(cell.cut_websockets.load(Relaxed));
+        self.hedged += cell.rejected[HEDGED].load(Relaxed);
+        self.hedges_won += cell.rejected[HEDGES_WON].load(Relaxed);
         self.cut_streams += u64::from(cell.cut_streams.load(Relaxed));
         for (mine, theirs) in self.rejected.iter_mut().zip(&cell.rejected) {
             *mine += theirs.load(Relaxed);

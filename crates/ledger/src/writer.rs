@@ -11,7 +11,8 @@ use traffic::{Cell, Closed, Dropped, Outcome, Phase, Rejected};
 
 use crate::latency::bucket;
 use crate::layout::{
-    CELLS, EndpointCell, REJECTED, SERVICES, SHADOW_SLOTS, SLOTS, ServiceCell, Slot,
+    CELLS, EndpointCell, HEDGED, HEDGES_WON, REJECTED, SERVICES, SHADOW_SLOTS, SLOTS, ServiceCell,
+    Slot,
 };
 use crate::mapping::Mapping;
 
@@ -251,6 +252,16 @@ impl Writer {
             None => &self.slot().head.rejected,
         };
         raise(&counters[reason.index()], 1);
+    }
+
+    /// Counts a second attempt at a request of a service, beside the first one.
+    pub fn hedged(&self, service: Cell) {
+        raise(&self.service(service).rejected[HEDGED], 1);
+    }
+
+    /// Counts one that answered first.
+    pub fn hedge_won(&self, service: Cell) {
+        raise(&self.service(service).rejected[HEDGES_WON], 1);
     }
 
     /// Counts a request that was drawn for a service's shadow and not copied.

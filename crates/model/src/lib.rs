@@ -36,12 +36,12 @@ pub use network::{Network, NetworkError, Peers};
 pub use outcome::{JobKind, Outcome, RolloutKind};
 pub use policy::{
     Affinity, Audience, AudienceValue, Balancing, Blue, Check, Count, Delivery, Ejection, HashKey,
-    Limit, Metric, OnFail, OnNoData, Policy, ProxyLimits, ProxyProtocol, Reach, RolloutPolicy,
-    Step, Strategy, TcpEntrance,
+    Hedge, HedgeAfter, Limit, Metric, OnFail, OnNoData, Policy, ProxyLimits, ProxyProtocol, Reach,
+    RolloutPolicy, Step, Strategy, TcpEntrance,
 };
 pub use receipt::{
-    Balance, BlockedQueries, ByRelease, InstanceTimes, Latency, LatencyWindows, LockWaits, Lost,
-    PausedRequests, Receipt, RejectedRequests, SchemaAccount, Waited,
+    Balance, BlockedQueries, ByRelease, HedgedRequests, InstanceTimes, Latency, LatencyWindows,
+    LockWaits, Lost, PausedRequests, Receipt, RejectedRequests, SchemaAccount, Waited,
 };
 pub use release::{
     Argv, Carrier, Digest, DigestError, Drain, Health, Limits, Port, Probe, Protocol, Release,

@@ -77,6 +77,8 @@ pub struct Delivery {
     pub limits: Option<EndpointLimits>,
     /// How long a request may take; `None`: as long as its parts may.
     pub deadline: Option<Deadline>,
+    /// When a request that is not answered gets a second attempt beside the first; `None`: never.
+    pub hedge: Option<Hedge>,
 }
 
 impl Default for Delivery {
@@ -89,8 +91,28 @@ impl Default for Delivery {
             proxy_protocol: None,
             limits: None,
             deadline: None,
+            hedge: None,
         }
     }
+}
+
+/// When a request that is not answered gets a second attempt beside the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hedge {
+    /// After how long.
+    pub after: HedgeAfter,
+    /// How many requests may get one, as a share of all.
+    pub share: Share,
+}
+
+/// After how long a request gets a second attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HedgeAfter {
+    /// As long as so many of a hundred requests take at most.
+    Percent(u8),
+    /// This.
+    Time(Duration),
 }
 
 /// How endpoints are chosen among.

@@ -67,6 +67,10 @@ pub struct Receipt {
     /// and the time that requests were held is in no gap and no latency.
     #[serde(default)]
     pub paused: PausedRequests,
+    /// Second attempts beside a first one that was slow. Each request has one outcome all the
+    /// same: the attempt that did not answer first is part of nothing above.
+    #[serde(default, skip_serializing_if = "HedgedRequests::is_empty")]
+    pub hedged: HedgedRequests,
     /// What came of its shadows; nobody got what they answered, so it is part of nothing above.
     #[serde(default, skip_serializing_if = "ShadowAccount::is_empty")]
     pub shadow: ShadowAccount,
@@ -143,6 +147,23 @@ pub struct Balance {
     /// Requests that no release got: answered by the proxy itself, given up by their clients
     /// while they waited, or in the hands of a worker that died before it had sent them on.
     pub without_release: u64,
+}
+
+/// Second attempts beside a first one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HedgedRequests {
+    /// So many were made.
+    pub attempts: u64,
+    /// So many of them answered first.
+    pub won: u64,
+}
+
+impl HedgedRequests {
+    /// True if there were none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why a request was lost.

@@ -11,6 +11,7 @@ use crate::client::{After, Client};
 use crate::clock::now_micros;
 use crate::exchange::Exchange;
 use crate::flow::Hold;
+use crate::hedge::race;
 use crate::relay::{End, Failure, Relay};
 use crate::shadow::{Copy, Drawn, SHADOW};
 use crate::stream::Stream;
@@ -214,7 +215,7 @@ async fn attempt<S: Stream>(
     mut claim: Claim,
 ) -> Attempted {
     visit.deadlines.answered();
-    let mut upstream = match upstream(client, exchange, visit, &mut claim).await {
+    let upstream = match upstream(client, exchange, visit, &mut claim).await {
         Ok(upstream) => upstream,
         Err(NoUpstream::Full) => return Attempted::Full(claim),
         Err(NoUpstream::Failed(end)) => {
@@ -223,26 +224,24 @@ async fn attempt<S: Stream>(
         }
     };
     let fields = visit.caller.fields(client);
-    let upstream_side = UpstreamSide::new(&exchange.request, &visit.rewrite(client, &fields));
-    let mut relay = Relay {
-        client,
-        upstream: &mut upstream,
-        connection: claim.connection,
-        request: &exchange.request,
-        response: &mut exchange.response,
-        up: &mut exchange.up,
-        down: &mut exchange.down,
-        visit,
-        upstream_side,
-        is_up_broken: false,
-        is_begun: false,
-        is_tunnel: false,
-        is_patient: false,
-        is_parted: false,
+    let side = UpstreamSide::new(&exchange.request, &visit.rewrite(client, &fields));
+    let run = Run {
+        claim,
+        upstream,
+        side,
     };
-    relay.begin();
-    let end = poll_fn(|context| relay.poll(context)).await;
-    let (is_begun, side) = (relay.is_begun, relay.upstream_side);
+    let (run, end, is_begun) = match relayed(client, exchange, visit, run).await {
+        Ok(relayed) => relayed,
+        Err((claim, end)) => {
+            note(visit, end, Stage::Waiting);
+            return unfinished(claim, end, false);
+        }
+    };
+    let Run {
+        claim,
+        mut upstream,
+        side,
+    } = run;
     match end {
         End::Whole => {
             whole(client, exchange, visit, (claim, upstream, side));
@@ -273,11 +272,59 @@ async fn attempt<S: Stream>(
     }
 }
 
+/// An attempt that has a connection.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) claim: Claim,
+    pub(crate) upstream: Upstream,
+    pub(crate) side: UpstreamSide,
+}
+
+/// Relays the request and its response as far as they come, by a second attempt where the first
+/// is slow. Returns the attempt that counts, its end, and whether a response had begun.
+async fn relayed<S: Stream>(
+    client: &mut Client<S>,
+    exchange: &mut Exchange,
+    visit: &mut Visit,
+    mut run: Run,
+) -> Result<(Run, End, bool), (Claim, End)> {
+    let after = visit.begin_hedging(&client.thread, &exchange.request);
+    let after = after.filter(|_| exchange.up.is_body_ended());
+    let mut slow = after.map(|after| Box::pin(tokio::time::sleep(after)));
+    loop {
+        let mut relay = Relay {
+            client,
+            upstream: &mut run.upstream,
+            connection: run.claim.connection,
+            request: &exchange.request,
+            response: &mut exchange.response,
+            up: &mut exchange.up,
+            down: &mut exchange.down,
+            visit,
+            upstream_side: run.side,
+            slow: slow.take(),
+            is_up_broken: false,
+            is_begun: false,
+            is_tunnel: false,
+            is_patient: false,
+            is_parted: false,
+        };
+        relay.begin();
+        let end = poll_fn(|context| relay.poll(context)).await;
+        let (is_begun, side) = (relay.is_begun, relay.upstream_side);
+        run.side = side;
+        if end != End::Slow {
+            return Ok((run, end, is_begun));
+        }
+        run = Box::pin(race(client, exchange, visit, run)).await?;
+    }
+}
+
 /// Notes for the access log who ended an attempt that brought no whole response. A failure that
 /// may not be the last word is noted with the answer to it.
 fn note(visit: &mut Visit, end: End, stage: Stage) {
     let (by, stage) = match end {
-        End::Whole | End::Tunnel | End::Unanswered(..) => return,
+        End::Whole | End::Tunnel | End::Slow | End::Unanswered(..) => return,
         End::Truncated | End::Garbled | End::Stalled => (By::Upstream, stage),
         End::ClientGone => (By::Client, stage),
         End::ClientFault(Rejected::BodyTooLarge) => (By::Proxy, Stage::Request),
@@ -359,7 +406,7 @@ fn unfinished(claim: Claim, end: End, is_begun: bool) -> Attempted {
         End::Stalled => (Outcome::Timeout, Attempted::Over(After::Abort)),
         End::ClientFault(_) => (Outcome::ClientGone, Attempted::Over(After::Abort)),
         End::ClientGone => (Outcome::ClientGone, Attempted::Over(After::Gone)),
-        End::Whole | End::Tunnel => unreachable!("these have their own ends"),
+        End::Whole | End::Tunnel | End::Slow => unreachable!("these have their own ends"),
     };
     claim.end(outcome);
     attempted

@@ -19,6 +19,7 @@ mod clock;
 mod crowds;
 mod exchange;
 mod flow;
+mod hedge;
 mod http2;
 mod introduce;
 mod keeper;

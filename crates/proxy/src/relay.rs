@@ -2,6 +2,7 @@
 
 pub(crate) mod streamed;
 
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http1::{
@@ -9,6 +10,7 @@ use http1::{
     UpstreamSide,
 };
 use model::Carrier;
+use tokio::time::Sleep;
 use traffic::{Late, Progress, Rejected};
 
 use crate::attempt::overdue;
@@ -41,6 +43,8 @@ pub(crate) enum End {
     Whole,
     /// Both sides changed the protocol.
     Tunnel,
+    /// Nothing has come of the response, and a second attempt is worth it.
+    Slow,
     /// The endpoint failed before its response began.
     Unanswered(Failure, Progress),
     /// The endpoint ended a response that had begun.
@@ -78,6 +82,8 @@ pub(crate) struct Relay<'a, S: Stream> {
     pub(crate) down: &'a mut Flow,
     pub(crate) visit: &'a mut Visit,
     pub(crate) upstream_side: UpstreamSide,
+    /// When a second attempt is worth it.
+    pub(crate) slow: Option<Pin<Box<Sleep>>>,
     /// The endpoint reads no more of the request; its response may still come.
     pub(crate) is_up_broken: bool,
     /// The final response's head was judged.
@@ -108,8 +114,26 @@ impl<S: Stream> Relay<'_, S> {
     /// Moves what can be moved.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         match self.advance(context) {
+            Ok(()) if self.poll_slow(context).is_ready() => Poll::Ready(End::Slow),
             Ok(()) => Poll::Pending,
             Err(end) => Poll::Ready(end),
+        }
+    }
+
+    /// Ready once nothing of the response has come for so long that a second attempt is worth it.
+    fn poll_slow(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let is_answered = self.is_begun
+            || self.is_tunnel
+            || self.upstream_side.has_answered()
+            || !self.down.input.is_empty();
+        if is_answered {
+            self.slow = None;
+        }
+        // What is not sent yet cannot be answered.
+        let is_sent = !self.is_up_broken && self.up.is_flushed();
+        match &mut self.slow {
+            Some(slow) if is_sent => slow.as_mut().poll(context),
+            Some(_) | None => Poll::Pending,
         }
     }
 
@@ -372,6 +396,7 @@ impl<S: Stream> Relay<'_, S> {
         if let Some(service) = self.visit.service {
             let (arrived, now) = (self.visit.arrived_micros, now_micros());
             self.visit.account.begun_micros = now;
+            self.visit.note_answered(&self.client.thread, now);
             self.client
                 .thread
                 .writer

@@ -17,7 +17,7 @@ use tls::Trust;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
 use traffic::ListenerKind;
-use traffic::{Cell, RetryBudget, Standings};
+use traffic::{Cell, Hedging, RetryBudget, Standings};
 
 use crate::accept::Listeners;
 use crate::access::Access;
@@ -92,6 +92,8 @@ pub(crate) struct Thread {
     pub(crate) standings: RefCell<Standings>,
     /// By the cells of their services.
     pub(crate) budgets: RefCell<BTreeMap<Cell, RetryBudget>>,
+    /// The same for second attempts beside a first one.
+    pub(crate) hedgings: RefCell<BTreeMap<Cell, Hedging>>,
     /// How many tables were applied.
     applied: Local<u64>,
     ending: Local<Ending>,
@@ -125,6 +127,7 @@ impl Thread {
             tls: RefCell::default(),
             standings: RefCell::default(),
             budgets: RefCell::default(),
+            hedgings: RefCell::default(),
             applied: Local::new(0),
             ending: Local::default(),
             random: Local::new(RandomState::new().build_hasher().finish()),

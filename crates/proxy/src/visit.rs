@@ -1,6 +1,7 @@
 //! One request's way to an endpoint: its service, its user, the endpoints it was tried at.
 
 mod closed;
+mod hedged;
 mod held;
 mod queued;
 mod timed;
@@ -37,6 +38,7 @@ use crate::routing::Routing;
 use crate::shadow::Drawn;
 use crate::stream::Stream;
 use crate::thread::Thread;
+pub(crate) use hedged::Slowness;
 use held::PauseHold;
 use queued::{Full, Turn};
 
@@ -74,6 +76,9 @@ pub(crate) struct Visit {
     pause: PauseHold,
     turn: Turn,
     pub(crate) deadlines: Deadlines,
+    pub(crate) slowness: Slowness,
+    /// The only release that will do for a second attempt beside the first.
+    only: Option<ReleaseId>,
     /// Where it is open already, while another place is looked for.
     pub(crate) at: Option<Cell>,
     /// How many connections its endpoint may have.
@@ -147,6 +152,8 @@ impl Visit {
             pause: PauseHold::default(),
             turn: Turn::default(),
             deadlines: Deadlines::default(),
+            slowness: Slowness::default(),
+            only: None,
             at: None,
             connections_max: None,
             closed: None,
@@ -243,7 +250,7 @@ impl Visit {
             }
             let peer = Address::of(self.caller.address);
             let ask = Ask {
-                only: route.only,
+                only: route.only.or(self.only),
                 audience: is_audience(service, request),
                 user: self.user(service, request, &peer),
                 random: thread.random(),
@@ -330,6 +337,7 @@ impl Visit {
             self.give_time(deadline, request);
         }
         self.retry_budget = service.delivery.retry_budget;
+        self.slowness.hedge = service.delivery.hedge;
         self.is_measured = service.delivery.balance == Balancing::PeakEwma;
         thread.note_request(service.cell);
         thread.writer.request(service.cell);

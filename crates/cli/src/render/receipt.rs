@@ -67,6 +67,17 @@ fn cut_by(receipt: &Receipt) -> String {
     format!(" ({})", all.join(", "))
 }
 
+fn hedged(receipt: &Receipt, out: &mut String) {
+    let hedged = receipt.hedged;
+    if !hedged.is_empty() {
+        let _ = write!(
+            out,
+            "\n  second attempts beside slow ones {}, of which {} answered first",
+            hedged.attempts, hedged.won
+        );
+    }
+}
+
 fn traffic(receipt: &Receipt, out: &mut String) {
     let requests = figure(receipt.requests);
     let _ = write!(out, "\n  lost {} of {requests}", figure(receipt.lost));
@@ -106,6 +117,7 @@ fn traffic(receipt: &Receipt, out: &mut String) {
             paused.refused
         );
     }
+    hedged(receipt, out);
     let windows = &receipt.latency_ms;
     let _ = write!(
         out,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Affinity, Protocol};
+use model::{Affinity, HedgeAfter, Protocol, Share};
 
 use crate::declare::StrategyName;
 use crate::diagnostic::{Mistake, Mistakes};
@@ -17,6 +17,7 @@ pub(super) fn check(service: &Table, mistakes: &mut Mistakes<'_>) {
     check_copies(service, rollout, mistakes);
     if service.is_sound("proxy") {
         check_times(service.value("proxy"), mistakes);
+        check_hedge(service.value("proxy"), rollout, mistakes);
     }
 }
 
@@ -122,6 +123,34 @@ fn check_times(proxy: &Table, mistakes: &mut Mistakes<'_>) {
             "nobody waits in a queue of no length",
         );
         mistakes.add(mistake.related(queue.span("length"), "set here"));
+    }
+}
+
+/// A second attempt that never comes, or that goes where its user is not.
+fn check_hedge(proxy: &Table, rollout: &Table, mistakes: &mut Mistakes<'_>) {
+    let Some(hedge) = proxy.get::<&Table>("hedge") else {
+        return;
+    };
+    if rollout.is_written("stick") {
+        let message = "`hedge` asks another instance, and `stick` keeps each user on one";
+        let mistake = Mistake::new(proxy.key_span("hedge"), message);
+        mistakes.add(mistake.related(rollout.key_span("stick"), "kept here"));
+    }
+    if is_set(hedge, "share") && hedge.value::<Share>("share") == Share::NONE {
+        let mistake = Mistake::new(hedge.span("share"), "0% of the requests are none");
+        mistakes.add(mistake.expected("more than 0%"));
+    }
+    let HedgeAfter::Time(after) = hedge.value("after") else {
+        return;
+    };
+    let limits = proxy.get::<&Table>("deadline");
+    for key in ["try", "total"] {
+        let limit = limits.and_then(|limits| limits.get::<Duration>(key).zip(Some(limits)));
+        if let Some((limit, limits)) = limit.filter(|(limit, _)| *limit <= after) {
+            let message = format!("`after` does nothing: the deadline of {limit:?} is over before");
+            let mistake = Mistake::new(hedge.span("after"), message);
+            mistakes.add(mistake.related(limits.span(key), "set here"));
+        }
     }
 }
 

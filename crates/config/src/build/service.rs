@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Deadline, Delivery, Drain, Ejection, Limits, Policy, Port, Protocol, ProxyLimits, Reach,
+    Deadline, Delivery, Drain, Ejection, Hedge, Limits, Policy, Port, Protocol, ProxyLimits, Reach,
     ReleaseTemplate, Service, ServiceName, Stop,
 };
 
@@ -244,6 +244,7 @@ fn delivery(table: &Table, mistakes: &mut Mistakes<'_>) -> Delivery {
         retry_budget: table.value("retry_budget"),
         proxy_protocol: table.get("proxy_protocol"),
         deadline: table.get("deadline").map(deadline),
+        hedge: table.get("hedge").map(hedge),
         limits: limits.map(|limits| endpoint_limits::build((table, limits), mistakes)),
     }
 }
@@ -252,6 +253,13 @@ fn deadline(table: &Table) -> Deadline {
     Deadline {
         attempt: table.get("try"),
         total: table.get("total"),
+    }
+}
+
+fn hedge(table: &Table) -> Hedge {
+    Hedge {
+        after: table.value("after"),
+        share: table.value("share"),
     }
 }
 

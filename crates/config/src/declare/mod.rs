@@ -3,6 +3,7 @@
 mod database;
 mod drain;
 mod endpoint_limits;
+mod hedge;
 mod https;
 mod project;
 mod rollout;
@@ -260,6 +261,7 @@ pub(crate) const HEADERS: &[(&str, &Section)] = &[
     ("program_tls", &https::PROGRAM_TLS),
     ("ejection", &service::EJECTION),
     ("deadline of proxy", &service::DEADLINE),
+    ("hedge", &hedge::HEDGE),
     ("limits of proxy", &endpoint_limits::ENDPOINT_LIMITS),
     ("queue", &endpoint_limits::QUEUE),
     ("[service.NAME.rollout]", &ROLLOUT),

@@ -3,6 +3,7 @@
 use super::Speech::{Http, Tcp};
 use super::drain::DRAIN;
 use super::endpoint_limits::ENDPOINT_LIMITS;
+use super::hedge::HEDGE;
 use super::https::{HTTPS, PROGRAM_TLS};
 use super::{Field, Kind, ROLLOUT, Section};
 use crate::form::{
@@ -395,6 +396,14 @@ pub(crate) const PROXY: Section = Section {
              time in a request's grpc-timeout bounds it further.",
         )
         .optional("as long as its parts may")
+        .spoken(Http),
+        Field::new(
+            "hedge",
+            Kind::Table(&HEDGE),
+            "When an idempotent request without a body is sent to a second instance of its release \
+             because the first is slow; the first answer is taken, the other attempt cancelled.",
+        )
+        .optional("never")
         .spoken(Http),
     ],
     one_of: &[],

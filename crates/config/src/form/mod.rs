@@ -6,6 +6,7 @@ mod balance;
 mod choice;
 mod command;
 mod duration;
+mod hedge;
 mod name;
 mod path;
 mod route;
@@ -20,6 +21,7 @@ pub(crate) use choice::{
 };
 pub(crate) use command::{Refused, split};
 pub(crate) use duration::{BOUND, DURATION, SPAN_OF_TIME};
+pub(crate) use hedge::HEDGE_AFTER;
 pub(crate) use name::{
     COOKIE_NAME, GRPC_SERVICE, HEADER_NAME, MATCH_VALUE, SCHEMA_NAME, SECRET_NAME,
     SECRET_REFERENCE, SERVICE_NAME, TEXT, VARIABLE_NAME,

@@ -206,6 +206,7 @@ fn every_key_of_delivery_is_taken_over() {
                 wait: Duration::from_secs(3),
             },
         }),
+        hedge: None,
     };
     assert_eq!(service(EVERYTHING, "web").policy.delivery, delivery);
 }
@@ -513,5 +514,28 @@ fn one_time_to_drain_is_the_same_release_however_it_is_written() {
     assert_eq!(
         (limits.requests, limits.streams),
         (Duration::from_secs(30), Duration::from_secs(30))
+    );
+}
+
+#[test]
+fn second_attempts_come_after_a_share_of_the_requests_or_a_time() {
+    let hedge = |hedge: &str| {
+        let text = format!("{LEAST}proxy = {{ {hedge} }}\n");
+        service(&text, "web").policy.delivery.hedge
+    };
+    assert_eq!(hedge(""), None);
+    let written = |after, points| {
+        Some(model::Hedge {
+            after,
+            share: share(points),
+        })
+    };
+    assert_eq!(
+        hedge("hedge = {}"),
+        written(model::HedgeAfter::Percent(95), 500)
+    );
+    assert_eq!(
+        hedge("hedge = { after = \"20ms\", share = \"1%\" }"),
+        written(model::HedgeAfter::Time(Duration::from_millis(20)), 100)
     );
 }

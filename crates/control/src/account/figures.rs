@@ -74,6 +74,10 @@ pub(crate) struct ServiceFigures {
     pub(crate) cut_websockets: u64,
     #[serde(default)]
     pub(crate) cut_streams: u64,
+    #[serde(default)]
+    pub(crate) hedged: u64,
+    #[serde(default)]
+    pub(crate) hedges_won: u64,
     /// By the reason's index.
     rejected: Vec<u64>,
     /// By the reason's index.
@@ -92,6 +96,8 @@ impl ServiceFigures {
             queue_left: totals.queue_left,
             cut_websockets: totals.cut_websockets,
             cut_streams: totals.cut_streams,
+            hedged: totals.hedged,
+            hedges_won: totals.hedges_won,
             rejected: totals.rejected.to_vec(),
             not_copied: totals.not_copied.to_vec(),
         }
@@ -111,6 +117,8 @@ impl ServiceFigures {
             queue_left: self.queue_left.saturating_sub(earlier.queue_left),
             cut_websockets: self.cut_websockets.saturating_sub(earlier.cut_websockets),
             cut_streams: self.cut_streams.saturating_sub(earlier.cut_streams),
+            hedged: self.hedged.saturating_sub(earlier.hedged),
+            hedges_won: self.hedges_won.saturating_sub(earlier.hedges_won),
             rejected: counts_since(&self.rejected, &earlier.rejected),
             not_copied: counts_since(&self.not_copied, &earlier.not_copied),
         }
@@ -125,6 +133,8 @@ impl ServiceFigures {
         self.queue_left += fresh.queue_left;
         self.cut_websockets += fresh.cut_websockets;
         self.cut_streams += fresh.cut_streams;
+        self.hedged += fresh.hedged;
+        self.hedges_won += fresh.hedges_won;
         add_counts(&mut self.rejected, &fresh.rejected);
         add_counts(&mut self.not_copied, &fresh.not_copied);
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ledger::Histogram;
 use model::{
-    Balance, ByRelease, Latency, LatencyWindows, Lost, PausedRequests, Receipt, RejectedRequests,
-    ReleaseId, Time, Waited,
+    Balance, ByRelease, HedgedRequests, Latency, LatencyWindows, Lost, PausedRequests, Receipt,
+    RejectedRequests, ReleaseId, Time, Waited,
 };
 use rollout::Ended;
 use traffic::{Effect, Outcome, Rejected};
@@ -120,6 +120,10 @@ impl Account {
             balance: self.service.seen.is_some().then(|| self.balance()),
             rejected: self.rejected(),
             paused: self.paused(),
+            hedged: HedgedRequests {
+                attempts: self.service.sum.hedged,
+                won: self.service.sum.hedges_won,
+            },
             shadow: self.shadow_account(),
             moved_back: self.service.sum.moved_back,
             seconds: seconds(end),

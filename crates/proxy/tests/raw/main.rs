@@ -20,6 +20,7 @@ mod frames;
 mod goodbyes;
 mod grpc;
 mod half_closed;
+mod hedges;
 mod hostile;
 mod http2;
 mod identities;

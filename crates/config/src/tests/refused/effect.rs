@@ -81,13 +81,36 @@ fn times_that_others_are_over_before_are_refused() {
     ] {
         refused_with(&with(&format!("proxy = {{ {proxy} }}")), message);
     }
+    for (hedge, message) in [
+        (
+            "hedge = { after = \"1s\" }, deadline = { try = \"1s\" }",
+            "`after` does nothing: the deadline of 1s is over before",
+        ),
+        ("hedge = { share = \"0%\" }", "0% of the requests are none"),
+        ("hedge = { after = \"p50\" }", "`after` cannot be \"p50\""),
+    ] {
+        refused_with(&with(&format!("proxy = {{ {hedge} }}")), message);
+    }
     for proxy in [
+        "hedge = {}, deadline = { try = \"1s\" }",
         "deadline = { try = \"1s\", total = \"2s\" }",
         "stream_idle = \"30s\", response_timeout = \"20s\"",
         "limits = { requests = 2, queue = { length = 0 } }",
     ] {
         crate::parse(&with(&format!("proxy = {{ {proxy} }}"))).unwrap();
     }
+}
+
+#[test]
+fn users_who_stay_with_one_instance_ask_no_other() {
+    let text = with(
+        "proxy = { hedge = {} }\n[service.web.rollout]\naffinity = \"cookie\"\nstick = \"instance\"",
+    );
+    refused_with(
+        &text,
+        "`hedge` asks another instance, and `stick` keeps each user on one",
+    );
+    crate::parse(&text.replace("stick = \"instance\"", "")).unwrap();
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn nothing_of_http_is_asked_of_tcp_connections() {
         "proxy = { idle_timeout = \"1s\" }",
         "proxy = { retry_budget = \"5%\" }",
         "drain = { websockets = \"2m\" }",
+        "proxy = { hedge = {} }",
         "proxy = { stream_idle = \"2h\" }",
         "proxy = { deadline = { total = \"2s\" } }",
         "protocol = \"h2c\"",
