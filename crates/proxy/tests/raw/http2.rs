@@ -223,7 +223,7 @@ fn a_worker_that_drains_says_so_and_finishes_what_is_open() {
 }
 
 /// `GET http://h/`, in HPACK's static table but for the host.
-fn request(stream: u32, flags: u8) -> Vec<u8> {
+pub(crate) fn request(stream: u32, flags: u8) -> Vec<u8> {
     frame(
         HEADERS,
         flags | END_HEADERS,

@@ -32,6 +32,7 @@ mod pressure;
 mod programs;
 mod refusals;
 mod repeats;
+mod resets;
 mod secure;
 mod shadow;
 mod splits;
