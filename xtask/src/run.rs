@@ -43,8 +43,12 @@ pub(crate) fn sim(args: &[String]) -> Result<(), String> {
 /// The benchmarks, in release profile.
 pub(crate) fn bench(args: &[String]) -> Result<(), String> {
     cargo(&["build", "--release", "--package", "cli"])?;
-    let proxy = ["--package", "proxy", "--example", "bench_proxy"];
-    cargo(&[["build", "--release"].as_slice(), &proxy].concat())?;
+    let alone = [
+        ["--package", "proxy"],
+        ["--example", "bench_proxy"],
+        ["--example", "bench_routes"],
+    ];
+    cargo(&[["build", "--release"].as_slice(), &alone.concat()].concat())?;
     let mut all = vec!["run", "--quiet", "--release", "--package", "bench"];
     all.extend(["--bin", "bench", "--"]);
     all.extend(args.iter().map(String::as_str));

@@ -8,6 +8,7 @@ mod overhead;
 mod project;
 mod proxy;
 mod rollback;
+mod routes;
 mod upgrades;
 
 use std::io::IsTerminal;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 type Bench = fn() -> Result<serde_json::Value, String>;
 
 /// A benchmark's name, and what runs it.
-const BENCHES: [(&str, Bench); 9] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("deploys", deploys::near),
     ("deploys-far", deploys::far),
     ("deploys-held", deploys::held),
@@ -26,6 +27,7 @@ const BENCHES: [(&str, Bench); 9] = [
     ("overhead", overhead::run),
     ("proxy", proxy::run),
     ("idle", idle::run),
+    ("routes", routes::run),
     ("database", database::run),
 ];
 
