@@ -231,7 +231,12 @@ async fn called<S: Stream>(
                 Poll::Ready(Err(NoStream::Full)) => berth = take(),
                 Poll::Ready(Err(NoStream::Failed)) => return Poll::Ready(Err(FAILED)),
                 Poll::Ready(Err(NoStream::NotSecured)) => return Poll::Ready(Err(NOT_SECURED)),
-                Poll::Pending => return wait.poll(context).map(Err),
+                Poll::Pending => {
+                    if berth.is_not_secured() {
+                        wait.late = NOT_SECURED;
+                    }
+                    return wait.poll(context).map(Err);
+                }
             }
         }
     })

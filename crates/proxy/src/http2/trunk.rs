@@ -312,6 +312,11 @@ impl Berth {
         }
     }
 
+    /// True while the endpoint has not proven what it must, although it was asked.
+    pub(crate) fn is_not_secured(&self) -> bool {
+        self.trunk.is_not_secured.get()
+    }
+
     /// True if the connection ended because its endpoint broke the rules.
     pub(super) fn is_garbled(&self) -> bool {
         self.trunk.is_garbled.get()
