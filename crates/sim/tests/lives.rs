@@ -76,15 +76,15 @@ fn every_planted_bug_is_caught_by_a_rule() {
     for plant in Plant::ALL {
         let options = Options {
             plant: Some(*plant),
-            failures_max: 1,
+            // What a bug breaks first is not the same in every life.
+            failures_max: 4,
             ..options(1_500)
         };
         let report = sim::run(&options, |_| {});
-        match report.failures.first() {
-            Some(failure) if failure.violation.rule != Rule::NeverPanics => {
-                caught.insert(failure.violation.rule);
-            }
-            Some(_) | None => missed.push(*plant),
+        let rules = report.failures.iter().map(|failure| failure.violation.rule);
+        caught.extend(rules.clone());
+        if report.failures.is_empty() || rules.clone().any(|rule| rule == Rule::NeverPanics) {
+            missed.push(*plant);
         }
     }
     assert!(Plant::ALL.len() >= 30);
