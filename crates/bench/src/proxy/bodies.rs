@@ -42,11 +42,9 @@ fn fetch(port: u16, size: u64, times: u32) -> Result<f64, String> {
 fn fetch_here(port: u16, size: u64, times: u32) -> std::io::Result<f64> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     let mut buffer = vec![0; 256 * 1024];
+    let request = format!("GET /bytes/{size} HTTP/1.1\r\nHost: web.localhost\r\n\r\n");
     for _ in 0..times {
-        write!(
-            stream,
-            "GET /bytes/{size} HTTP/1.1\r\nHost: web.localhost\r\n\r\n"
-        )?;
+        stream.write_all(request.as_bytes())?;
         let (mut head, mut left) = (Vec::new(), size);
         while left > 0 {
             let read = stream.read(&mut buffer)?;
