@@ -2,16 +2,16 @@
 //!
 //! `bench_proxy LISTEN ENDPOINT [THREADS]`
 
+mod measured;
+
 use std::error::Error;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ledger::Ledger;
-use model::{Delivery, InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName, Share};
+use model::{InstanceId, ReleaseId, Revision, ServiceName};
 use proxy::{Proxy, Settings, ThreadSetup};
 use rustix::fs::MemfdFlags;
-use socket2::{Domain, Socket, Type};
 use traffic::{Candidate, Cell, Endpoint, HostPattern, Listener, Route, ServiceTable, Table};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     rustix::fs::ftruncate(&memory, ledger::SIZE)?;
     let ledger = Ledger::map(&memory)?;
     let setups = (0..threads).map(|thread| -> Result<ThreadSetup, Box<dyn Error>> {
-        let listeners = vec![(listen, listening(listen)?)];
+        let listeners = vec![(listen, measured::listening(listen)?.into())];
         Ok(ThreadSetup {
             listeners,
             writer: ledger.writer(1, thread)?,
@@ -43,15 +43,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn listening(address: SocketAddr) -> Result<OwnedFd, std::io::Error> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1_024)?;
-    Ok(socket.into())
-}
-
 fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Error>> {
     let name = ServiceName::try_new("bench")?;
     let instance = InstanceId {
@@ -65,27 +56,12 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         protocol: model::Protocol::Http1,
         cell: Cell(1),
     };
-    let service = ServiceTable {
-        https: model::HttpsPolicy::default(),
-        name,
-        cell: Cell(0),
-        stable: Candidate {
-            release: ReleaseId(1),
-            endpoints: vec![endpoint],
-            tls: None,
-        },
-        candidate: None,
-        share: Share::NONE,
-        rollout: None,
-        affinity: None,
-        stick_to_instance: false,
-        audiences: Vec::new(),
-        limits: ProxyLimits::default(),
-        paused: None,
-        closed: None,
-        shadow: None,
-        delivery: Delivery::default(),
+    let stable = Candidate {
+        release: ReleaseId(1),
+        endpoints: vec![endpoint],
+        tls: None,
     };
+    let service = ServiceTable::serving(name, Cell(0), stable);
     let route = Route {
         host: HostPattern::Any,
         path: "/".to_owned(),

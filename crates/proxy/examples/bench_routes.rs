@@ -3,6 +3,8 @@
 //!
 //! `bench_routes` prints one JSON object on its last line.
 
+mod measured;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -13,10 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ledger::Ledger;
-use model::{Delivery, InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName, Share};
+use model::{InstanceId, ReleaseId, Revision, ServiceName};
 use proxy::{Proxy, Settings, ThreadSetup};
 use rustix::fs::MemfdFlags;
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 use traffic::{Candidate, Cell, Endpoint, HostPattern, Index, Listener, ListenerKind, Route};
 use traffic::{ServiceTable, Table};
 
@@ -34,7 +36,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
     let endpoint = endpoint()?;
-    let socket = listening(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let socket = measured::listening(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let listen = socket.local_addr()?.as_socket().ok_or("no address")?;
     let table = table(listen, endpoint)?;
     let (index_micros, match_nanos) = matching(listen, &table);
@@ -196,7 +198,7 @@ fn answer(mut stream: TcpStream) {
 fn start(ledger: &Ledger, (listen, first): (SocketAddr, Socket)) -> Outcome<Proxy> {
     let mut sockets = vec![first];
     for _ in 1..THREADS {
-        sockets.push(listening(listen)?);
+        sockets.push(measured::listening(listen)?);
     }
     let setups = (0..THREADS).zip(sockets).map(|(thread, socket)| {
         Ok(ThreadSetup {
@@ -208,16 +210,6 @@ fn start(ledger: &Ledger, (listen, first): (SocketAddr, Socket)) -> Outcome<Prox
     let tickets = tls::Tickets::unshared()?;
     let shadows = ledger.shadow_writer(1)?;
     Ok(Proxy::start(setups, shadows, Settings::default(), tickets)?)
-}
-
-fn listening(address: SocketAddr) -> Result<Socket, std::io::Error> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1_024)?;
-    Ok(socket)
 }
 
 fn host(route: usize) -> String {
@@ -265,25 +257,11 @@ fn service(number: usize, address: SocketAddr) -> Outcome<ServiceTable> {
             cell: Cell(serial),
         })
     });
-    Ok(ServiceTable {
-        https: model::HttpsPolicy::default(),
-        cell: Cell(u32::try_from(number)?),
-        stable: Candidate {
-            release: ReleaseId(1),
-            endpoints: endpoints.collect::<Outcome<_>>()?,
-            tls: None,
-        },
-        name,
-        candidate: None,
-        share: Share::NONE,
-        rollout: None,
-        affinity: None,
-        stick_to_instance: false,
-        audiences: Vec::new(),
-        limits: ProxyLimits::default(),
-        paused: None,
-        closed: None,
-        shadow: None,
-        delivery: Delivery::default(),
-    })
+    let stable = Candidate {
+        release: ReleaseId(1),
+        endpoints: endpoints.collect::<Outcome<_>>()?,
+        tls: None,
+    };
+    let cell = Cell(u32::try_from(number)?);
+    Ok(ServiceTable::serving(name, cell, stable))
 }

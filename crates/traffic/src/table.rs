@@ -135,6 +135,28 @@ pub struct ServiceTable {
 }
 
 impl ServiceTable {
+    /// A service all of whose requests go to one release, with the defaults of everything else.
+    #[must_use]
+    pub fn serving(name: ServiceName, cell: Cell, stable: Candidate) -> Self {
+        Self {
+            name,
+            cell,
+            stable,
+            candidate: None,
+            share: Share::NONE,
+            rollout: None,
+            affinity: None,
+            stick_to_instance: false,
+            audiences: Vec::new(),
+            limits: ProxyLimits::default(),
+            https: HttpsPolicy::default(),
+            delivery: Delivery::default(),
+            paused: None,
+            closed: None,
+            shadow: None,
+        }
+    }
+
     /// True if requests that are let through are split and placed as in `other`, whatever holds
     /// requests back or is copied of them.
     #[must_use]

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Delivery, Ejection, HashKey, InstanceId, ProxyLimits, ReleaseId, ServiceName};
+use model::{Delivery, Ejection, HashKey, InstanceId, ReleaseId, ServiceName};
 use proptest::prelude::*;
 
 use super::*;
@@ -29,25 +29,12 @@ fn service(count: u32, balance: Balancing) -> ServiceTable {
         protocol: model::Protocol::Http1,
         cell: Cell(cell),
     };
+    let stable = Candidate {
+        release: ReleaseId(1),
+        endpoints: (0..count).map(endpoint).collect(),
+        tls: None,
+    };
     ServiceTable {
-        name: name.clone(),
-        cell: Cell(0),
-        stable: Candidate {
-            release: ReleaseId(1),
-            endpoints: (0..count).map(endpoint).collect(),
-            tls: None,
-        },
-        candidate: None,
-        share: Share::NONE,
-        rollout: None,
-        affinity: None,
-        stick_to_instance: false,
-        audiences: Vec::new(),
-        limits: ProxyLimits::default(),
-        paused: None,
-        closed: None,
-        shadow: None,
-        https: model::HttpsPolicy::default(),
         delivery: Delivery {
             balance,
             slow_start: Duration::from_secs(10),
@@ -59,6 +46,7 @@ fn service(count: u32, balance: Balancing) -> ServiceTable {
             }),
             ..Delivery::default()
         },
+        ..ServiceTable::serving(name.clone(), Cell(0), stable)
     }
 }
 

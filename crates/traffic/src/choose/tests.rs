@@ -1,4 +1,4 @@
-use model::{Affinity, Delivery, InstanceId, ProxyLimits, RolloutId, ServiceName, Share};
+use model::{Affinity, InstanceId, RolloutId, ServiceName, Share};
 use proptest::prelude::*;
 
 use super::*;
@@ -28,22 +28,13 @@ pub(super) fn service(
     candidate: std::ops::Range<u32>,
     share: u16,
 ) -> ServiceTable {
+    let name = ServiceName::try_new("web").unwrap();
     ServiceTable {
-        https: model::HttpsPolicy::default(),
-        name: ServiceName::try_new("web").unwrap(),
-        cell: Cell(0),
-        stable: release(1, stable),
         candidate: Some(release(2, candidate)),
         share: Share::try_new(share).unwrap(),
         rollout: Some(RolloutId(1)),
         affinity: Some(Affinity::Cookie),
-        stick_to_instance: false,
-        audiences: Vec::new(),
-        limits: ProxyLimits::default(),
-        paused: None,
-        closed: None,
-        shadow: None,
-        delivery: Delivery::default(),
+        ..ServiceTable::serving(name, Cell(0), release(1, stable))
     }
 }
 

@@ -1,35 +1,24 @@
 use std::time::Duration;
 
-use model::{Delivery, ProxyLimits, Revision, ServiceName, Share};
+use model::{ProxyLimits, Revision, ServiceName};
 use proptest::prelude::*;
 
 use super::*;
 use crate::table::{Candidate, Cell, Route, ServiceTable};
 
 fn service(number: usize) -> ServiceTable {
+    let name = ServiceName::try_new(&format!("s{number}")).unwrap();
+    let stable = Candidate {
+        release: ReleaseId(1),
+        endpoints: Vec::new(),
+        tls: None,
+    };
     ServiceTable {
-        https: model::HttpsPolicy::default(),
-        name: ServiceName::try_new(&format!("s{number}")).unwrap(),
-        cell: Cell(number as u32),
-        stable: Candidate {
-            release: ReleaseId(1),
-            endpoints: Vec::new(),
-            tls: None,
-        },
-        candidate: None,
-        share: Share::NONE,
-        rollout: None,
-        affinity: None,
-        stick_to_instance: false,
-        audiences: Vec::new(),
         limits: ProxyLimits {
             wait_ready: Duration::ZERO,
             ..ProxyLimits::default()
         },
-        paused: None,
-        closed: None,
-        shadow: None,
-        delivery: Delivery::default(),
+        ..ServiceTable::serving(name, Cell(number as u32), stable)
     }
 }
 

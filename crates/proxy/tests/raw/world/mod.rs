@@ -13,7 +13,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use ledger::{CellTotals, Ledger, ServiceTotals};
-use model::{Delivery, InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName, Share};
+use model::{InstanceId, ProxyLimits, ReleaseId, Revision, ServiceName};
 use proxy::{Proxy, Settings, ThreadSetup};
 use rustix::fs::MemfdFlags;
 use socket2::{Domain, Socket, Type};
@@ -262,22 +262,10 @@ fn count_panics() {
 }
 
 pub(crate) fn service_table(limits: ProxyLimits) -> ServiceTable {
+    let name = ServiceName::try_new("web").unwrap();
     ServiceTable {
-        https: model::HttpsPolicy::default(),
-        name: ServiceName::try_new("web").unwrap(),
-        cell: SERVICE,
-        stable: candidate(1, &[], 0),
-        candidate: None,
-        share: Share::NONE,
-        rollout: None,
-        affinity: None,
-        stick_to_instance: false,
-        audiences: Vec::new(),
         limits,
-        paused: None,
-        closed: None,
-        shadow: None,
-        delivery: Delivery::default(),
+        ..ServiceTable::serving(name, SERVICE, candidate(1, &[], 0))
     }
 }
 
