@@ -1,10 +1,10 @@
 //! A database's URL with another database or another login in it.
 
+use model::connection_string::{Uri, decode, encode, pair, with_pairs};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::digest::hex;
-use crate::search_path::{decode, encode, pair};
 
 /// The longest name that PostgreSQL keeps, in bytes.
 const NAME_MAX: usize = 63;
@@ -102,7 +102,7 @@ pub fn in_database(url: &str, name: &str) -> String {
     let Some(mut uri) = Uri::parse(url) else {
         return with_pairs(url, &[("dbname", name)]);
     };
-    uri.query.retain(|pair| !pair.starts_with("dbname="));
+    uri.take("dbname");
     let name = encode(name);
     uri.database = Some(&name);
     uri.text()
@@ -123,99 +123,12 @@ pub fn with_login(url: &str, (user, password): (&str, &str)) -> String {
     let Some(mut uri) = Uri::parse(url) else {
         return with_pairs(url, &[("user", user), ("password", password)]);
     };
-    let login = |pair: &&str| pair.starts_with("user=") || pair.starts_with("password=");
-    uri.query.retain(|pair| !login(pair));
+    for key in ["user", "password"] {
+        uri.take(key);
+    }
     let login = format!("{}:{}", encode(user), encode(password));
     uri.login = Some(&login);
     uri.text()
-}
-
-/// The last of equal keys counts, so it is enough to add some.
-fn with_pairs(url: &str, pairs: &[(&str, &str)]) -> String {
-    let mut url = url.trim_end().to_owned();
-    for (key, value) in pairs {
-        let value = value.replace('\\', "\\\\").replace('\'', "\\'");
-        url.push_str(&format!(" {key}='{value}'"));
-    }
-    url
-}
-
-/// The parts of `postgresql://login@hosts/database?query#fragment`.
-struct Uri<'a> {
-    scheme: &'a str,
-    login: Option<&'a str>,
-    hosts: &'a str,
-    database: Option<&'a str>,
-    query: Vec<&'a str>,
-    fragment: Option<&'a str>,
-}
-
-impl<'a> Uri<'a> {
-    fn parse(url: &'a str) -> Option<Self> {
-        let (scheme, rest) = url.trim().split_once("://")?;
-        let (rest, fragment) = split(rest, '#');
-        let (rest, query) = split(rest, '?');
-        let (authority, database) = split(rest, '/');
-        let (login, hosts) = match authority.rsplit_once('@') {
-            Some((login, hosts)) => (Some(login), hosts),
-            None => (None, authority),
-        };
-        let pairs = query.unwrap_or_default().split('&');
-        Some(Self {
-            scheme,
-            login,
-            hosts,
-            database,
-            query: pairs.filter(|pair| !pair.is_empty()).collect(),
-            fragment,
-        })
-    }
-
-    fn option(&self, key: &str) -> Option<String> {
-        let mut pairs = self.query.iter().filter_map(|pair| pair.split_once('='));
-        let (_, value) = pairs.rfind(|(known, _)| *known == key)?;
-        Some(decode(value))
-    }
-
-    fn user(&self) -> Option<String> {
-        let named = self.login.map(|login| split(login, ':').0);
-        let named = named.filter(|user| !user.is_empty()).map(decode);
-        self.option("user").or(named)
-    }
-
-    fn password(&self) -> Option<String> {
-        let named = self.login.and_then(|login| split(login, ':').1);
-        self.option("password").or_else(|| named.map(decode))
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!("{}://", self.scheme);
-        if let Some(login) = self.login {
-            text.push_str(login);
-            text.push('@');
-        }
-        text.push_str(self.hosts);
-        if let Some(database) = self.database {
-            text.push('/');
-            text.push_str(database);
-        }
-        for (index, pair) in self.query.iter().enumerate() {
-            text.push(if index == 0 { '?' } else { '&' });
-            text.push_str(pair);
-        }
-        if let Some(fragment) = self.fragment {
-            text.push('#');
-            text.push_str(fragment);
-        }
-        text
-    }
-}
-
-fn split(text: &str, at: char) -> (&str, Option<&str>) {
-    match text.split_once(at) {
-        Some((before, after)) => (before, Some(after)),
-        None => (text, None),
-    }
 }
 
 #[cfg(test)]
@@ -240,6 +153,11 @@ mod tests {
                 "host=h dbname='d e' user=u",
                 "d e",
                 "host=h dbname='d e' user=u dbname='d_v'",
+            ),
+            (
+                "host=h dbname=d password=a://b",
+                "d",
+                "host=h dbname=d password=a://b dbname='d_v'",
             ),
         ] {
             assert_eq!(database(url), name, "{url}");

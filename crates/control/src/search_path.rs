@@ -1,13 +1,6 @@
 //! How a program's connections are told which version of a schema is theirs.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-
-/// What is written as `%XX`: all but the unreserved characters of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+use model::connection_string::{Uri, encode, pair, with_pairs};
 
 /// The `search_path` of a version: its schema, then `own`, where the role looks by itself.
 #[must_use]
@@ -37,78 +30,14 @@ pub(crate) fn options(before: &str, path: &str) -> String {
 
 /// A URL, or libpq's `key=value` form, whose connections have a `search_path`.
 pub(crate) fn in_url(url: &str, path: &str) -> String {
-    if url.contains("://") {
-        in_query(url, path)
-    } else {
-        in_pairs(url, path)
-    }
-}
-
-fn in_query(url: &str, path: &str) -> String {
-    let (url, fragment) = match url.split_once('#') {
-        Some((url, fragment)) => (url, format!("#{fragment}")),
-        None => (url, String::new()),
+    let Some(mut uri) = Uri::parse(url) else {
+        let options = options(&pair(url, "options").unwrap_or_default(), path);
+        return with_pairs(url, &[("options", &options)]);
     };
-    let (place, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut before = String::new();
-    let mut kept: Vec<String> = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.strip_prefix("options=") {
-            Some(options) => before = decode(options),
-            None => kept.push(pair.to_owned()),
-        }
-    }
-    kept.push(format!("options={}", encode(&options(&before, path))));
-    format!("{place}?{}{fragment}", kept.join("&"))
-}
-
-/// The last of equal keys counts, so it is enough to add one.
-fn in_pairs(pairs: &str, path: &str) -> String {
-    let options = options(&pair(pairs, "options").unwrap_or_default(), path);
-    let quoted = options.replace('\\', "\\\\").replace('\'', "\\'");
-    format!("{} options='{quoted}'", pairs.trim_end())
-}
-
-/// The value of a key in libpq's `key=value` form: the last one counts.
-pub(crate) fn pair(pairs: &str, wanted: &str) -> Option<String> {
-    let mut found = None;
-    let mut rest = pairs.trim_start();
-    while let Some((key, after)) = rest.split_once('=') {
-        let (value, left) = value(after.trim_start());
-        if key.trim() == wanted {
-            found = Some(value);
-        }
-        rest = left.trim_start();
-    }
-    found
-}
-
-/// A value, quoted or not, and what follows it.
-fn value(text: &str) -> (String, &str) {
-    let quoted = text.starts_with('\'');
-    let mut value = String::new();
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(usize::from(quoted)) {
-        match c {
-            _ if escaped => {
-                value.push(c);
-                escaped = false;
-            }
-            '\\' => escaped = true,
-            '\'' if quoted => return (value, &text[at + 1..]),
-            c if !quoted && c.is_whitespace() => return (value, &text[at..]),
-            c => value.push(c),
-        }
-    }
-    (value, "")
-}
-
-pub(crate) fn encode(text: &str) -> String {
-    utf8_percent_encode(text, RESERVED).to_string()
-}
-
-pub(crate) fn decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
+    let before = uri.take("options").unwrap_or_default();
+    let option = format!("options={}", encode(&options(&before, path)));
+    uri.query.push(&option);
+    uri.text()
 }
 
 #[cfg(test)]
@@ -138,6 +67,13 @@ mod tests {
         ] {
             assert_eq!(in_url(url, PATH), wanted);
         }
+    }
+
+    #[test]
+    fn a_password_that_holds_a_urls_sign_makes_no_url() {
+        let url = "host=h password=a://b?c#d";
+        let wanted = format!("{url} options='-csearch_path=v'");
+        assert_eq!(in_url(url, "v"), wanted);
     }
 
     #[test]

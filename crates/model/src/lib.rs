@@ -6,6 +6,7 @@
 mod access_log;
 mod argv;
 mod command;
+pub mod connection_string;
 mod database;
 pub mod diagnostic;
 mod https;

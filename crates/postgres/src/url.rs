@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
+use model::connection_string::{Uri, pairs};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
@@ -125,32 +125,25 @@ fn take(text: &str) -> Taken {
         mode: None,
         root: None,
     };
-    let text = text.trim();
-    let (base, query, separator) = match (text.contains("://"), text.split_once('?')) {
-        (true, Some((base, query))) => (base, query, '&'),
-        (true, None) => (text, "", '&'),
-        (false, _) => ("", text, ' '),
-    };
-    let mut kept = Vec::new();
-    for pair in query.split(separator).filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("sslmode", value)) => taken.mode = Some(value.trim_matches('\'').to_owned()),
-            Some(("sslrootcert", value)) => taken.root = Some(decode(value.trim_matches('\''))),
-            Some(_) | None => kept.push(pair),
+    match Uri::parse(text) {
+        Some(mut uri) => {
+            taken.mode = uri.take("sslmode");
+            taken.root = uri.take("sslrootcert");
+            taken.rest = uri.text();
+        }
+        None => {
+            let mut kept = Vec::new();
+            for pair in pairs(text) {
+                match pair.key {
+                    "sslmode" => taken.mode = Some(pair.value),
+                    "sslrootcert" => taken.root = Some(pair.value),
+                    _ => kept.push(pair.text),
+                }
+            }
+            taken.rest = kept.join(" ");
         }
     }
-    let kept = kept.join(&separator.to_string());
-    taken.rest = match (base.is_empty(), kept.is_empty()) {
-        (true, _) => kept,
-        (false, true) => base.to_owned(),
-        (false, false) => format!("{base}?{kept}"),
-    };
     taken
-}
-
-/// `%2F` and the like.
-fn decode(value: &str) -> String {
-    percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
 
 fn encryption(mode: Option<&str>, root: bool) -> Result<Encryption, DatabaseError> {
@@ -199,6 +192,14 @@ mod tests {
         }
         let url = Url::parse("postgresql://u@h/d?sslrootcert=%2Fetc%2Fca.pem").unwrap();
         assert_eq!(url.root, Some(PathBuf::from("/etc/ca.pem")));
+    }
+
+    #[test]
+    fn a_quoted_password_may_hold_anything() {
+        let text = "host=h user=u password='a://b  sslmode=x?' sslmode='disable'";
+        let url = Url::parse(text).unwrap();
+        assert_eq!(url.encryption(), Encryption::None);
+        assert_eq!(url.config.get_password(), Some(&b"a://b  sslmode=x?"[..]));
     }
 
     #[test]

@@ -22,9 +22,10 @@ const PURE: [(&str, &[&str]); 9] = [
 ];
 
 /// What a pure room may take from outside; everything here is a function of its arguments.
-const PURE_OUTSIDE: [&str; 6] = [
+const PURE_OUTSIDE: [&str; 7] = [
     "httparse",
     "memchr",
+    "percent-encoding",
     "serde",
     "serde_json",
     "strsim",
