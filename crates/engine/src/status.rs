@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet::InstanceState;
 use model::{
     DatabaseName, Digest, Epoch, InstanceId, Policy, ReleaseId, Revision, RolloutId, RolloutKind,
-    ServiceName, Share, Time, WaitingOn,
+    ServiceName, Share, Time, WaitingOn, Weight,
 };
 use rollout::{Ended, Target};
 use serde::{Deserialize, Serialize};
@@ -157,6 +157,9 @@ pub struct InstanceStatus {
     pub routed: bool,
     /// Open requests as last counted while draining.
     pub open_requests: u64,
+    /// What it takes beside the others, if the release's instances announce that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
     /// The newest failed probe, if its last one failed.
     pub last_failure: Option<String>,
 }

@@ -172,10 +172,10 @@ fn endpoints(service: &Service, views: &[InstanceView], release: ReleaseId) -> V
     let routable = views
         .iter()
         .filter(|view| view.routable && view.instance.release == release);
-    let protocol = service
-        .releases
-        .get(&release)
-        .map_or_else(Protocol::default, |release| release.spec.protocol);
+    let spec = service.releases.get(&release).map(|known| &known.spec);
+    let protocol = spec.map_or_else(Protocol::default, |spec| spec.protocol);
+    let health = spec.and_then(|spec| spec.health.as_ref());
+    let is_weighing = health.is_some_and(|health| health.probe.is_weighing());
     let endpoint = |view: &InstanceView| {
         let place = service.places.get(&view.instance)?;
         Some(Endpoint {
@@ -183,6 +183,7 @@ fn endpoints(service: &Service, views: &[InstanceView], release: ReleaseId) -> V
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), place.port?),
             protocol,
             cell: place.cell,
+            weight: is_weighing.then(|| view.weight.unwrap_or_default()),
         })
     };
     routable.filter_map(endpoint).collect()

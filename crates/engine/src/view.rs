@@ -81,6 +81,7 @@ impl Engine {
                 port: place.and_then(|place| place.port),
                 routed: view.routable && place.is_some_and(|place| place.routed == newest),
                 open_requests: view.open_requests,
+                weight: view.weight,
                 last_failure: view.last_failure,
                 instance: view.instance,
             }

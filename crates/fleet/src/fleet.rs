@@ -104,6 +104,7 @@ impl Fleet {
             },
             last_failure: instance.pending.probes.last_failure().cloned(),
             open_requests: instance.pending.count.open().unwrap_or(0),
+            weight: instance.weight,
         };
         self.instances.iter().map(view).collect()
     }

@@ -1,12 +1,17 @@
 //! The life of one instance: which state follows which, and nothing else.
 
-use model::{ReleaseId, Time};
+use std::time::Duration;
+
+use model::{Health, ReleaseId, Time, Weight};
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::{Proven, STEADY};
 use crate::drain::{Count, Stopping};
 use crate::probe::{Pace, Probes, Trend};
 use crate::{FleetPolicy, InstanceState, ProbeResult};
+
+/// How long a weight lasts at least: each change is a table of its own.
+const WEIGHT_LASTS: Duration = Duration::from_secs(1);
 
 /// One life of one process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +23,9 @@ pub(crate) struct Instance {
     /// Whether its drain limit was reached: what is open at it is cut.
     pub(crate) cut: bool,
     proven: Proven,
+    /// What it takes beside the others, as it announced it; `None`: it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weight: Option<Weight>,
     /// What only this worker's life knows.
     #[serde(skip)]
     pub(crate) pending: Pending,
@@ -33,6 +41,8 @@ pub(crate) struct Pending {
     /// Whether it was ordered again, so that there may be two answers.
     pub(crate) again: bool,
     pub(crate) probes: Probes,
+    /// When its weight changed.
+    pub(crate) weighed: Option<Time>,
     pub(crate) count: Count,
     pub(crate) stopping: Stopping,
     /// Since when the supervisor's view lacks it.
@@ -51,6 +61,7 @@ impl Instance {
             ran: false,
             cut: false,
             proven: Proven::NotYet,
+            weight: None,
             pending: Pending::default(),
         }
     }
@@ -125,6 +136,7 @@ impl Instance {
         let Some(health) = &policy.health else {
             return;
         };
+        self.weigh(&result, health, now);
         let trend = self.pending.probes.answer(result, health);
         match (self.state, trend) {
             (InstanceState::Starting { .. } | InstanceState::Unhealthy { .. }, Trend::Risen) => {
@@ -152,6 +164,23 @@ impl Instance {
             Pace::Starting
         };
         self.pending.probes.plan(pace, health, at);
+    }
+
+    /// Takes in the weight that a passed probe announced. A pass without one is a weight of 1;
+    /// a failure says nothing of it.
+    fn weigh(&mut self, result: &ProbeResult, health: &Health, now: Time) {
+        let announced = match result {
+            ProbeResult::Weighed(weight) => *weight,
+            ProbeResult::Passed => Weight::ONE,
+            ProbeResult::Failed(_) => return,
+        };
+        let changed = self.pending.weighed;
+        let settled = changed.is_none_or(|changed| changed.after(WEIGHT_LASTS) <= now);
+        let due = settled || !self.is_serving();
+        if health.probe.is_weighing() && due && self.weight != Some(announced) {
+            self.weight = Some(announced);
+            self.pending.weighed = Some(now);
+        }
     }
 
     /// It shall go: by draining where it may have requests, else straight to its end.

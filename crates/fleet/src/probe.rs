@@ -72,7 +72,7 @@ impl Probes {
         }
         self.answered = self.answered.wrapping_add(1);
         match result {
-            ProbeResult::Passed => {
+            ProbeResult::Passed | ProbeResult::Weighed(_) => {
                 self.last_failure = None;
                 self.failures = 0;
                 self.passes = self.passes.saturating_add(1);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::{Health, InstanceId, ReleaseId, Stop, Time};
+use model::{Health, InstanceId, ReleaseId, Stop, Time, Weight};
 use serde::{Deserialize, Serialize};
 
 /// What should be true of a service's instances.
@@ -114,6 +114,8 @@ pub enum Exit {
 pub enum ProbeResult {
     /// It passed, and the port belongs to the instance's own processes.
     Passed,
+    /// The same, and it announced what it takes beside the others.
+    Weighed(Weight),
     /// It failed; says what was seen (status, body, error, or the stranger's pid and name).
     Failed(String),
 }
@@ -244,6 +246,8 @@ pub struct InstanceView {
     pub last_failure: Option<String>,
     /// Open requests as last counted while draining.
     pub open_requests: u64,
+    /// What it takes beside the others, if its release's instances announce that.
+    pub weight: Option<Weight>,
 }
 
 /// Instances of one release, as counts.

@@ -65,6 +65,8 @@ pub struct App {
     pub fault: Fault,
     /// What its clients speak.
     pub speech: Speech,
+    /// What it says that it takes beside others, in the header `X-Weight`.
+    pub weight: Option<u8>,
 }
 
 /// What the program's clients speak.
@@ -135,6 +137,10 @@ async fn answer(app: App, request: Request<Incoming>) -> Result<Response<Body>, 
     };
     if let Ok(release) = HeaderValue::from_str(&app.release) {
         response.headers_mut().insert("x-release", release);
+    }
+    if let Some(weight) = app.weight {
+        let weight = HeaderValue::from(u16::from(weight));
+        response.headers_mut().insert("x-weight", weight);
     }
     Ok(response)
 }

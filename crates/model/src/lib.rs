@@ -22,6 +22,7 @@ mod shadow;
 mod share;
 mod time;
 mod waiting;
+mod weight;
 
 pub use access_log::{AccessLog, QueryShown};
 pub use argv::{VariableError, variables};
@@ -52,6 +53,7 @@ pub use shadow::{Compare, Compared, Difference, DifferenceKind, Shadow, ShadowAc
 pub use share::{Share, ShareError};
 pub use time::Time;
 pub use waiting::WaitingOn;
+pub use weight::{Weight, WeightError};
 
 /// A whole `gapless.toml`, checked: what one deploy sends to the server.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

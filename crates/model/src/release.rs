@@ -149,6 +149,10 @@ pub enum Probe {
         status: Option<u16>,
         /// A text that the body must contain.
         body: Option<String>,
+        /// The header of the answer, in lower case, in which the program says the weight that
+        /// the instance has among the others; `None`: all are equal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight: Option<String>,
     },
     /// `grpc.health.v1.Health/Check` on its port.
     Grpc {
@@ -159,6 +163,17 @@ pub enum Probe {
     Tcp,
     /// A program in its directory and environment, which must exit with 0.
     Exec(Argv),
+}
+
+impl Probe {
+    /// True if the answer says what weight the instance has.
+    #[must_use]
+    pub fn is_weighing(&self) -> bool {
+        match self {
+            Self::Http { weight, .. } => weight.is_some(),
+            Self::Grpc { .. } | Self::Tcp | Self::Exec(_) => false,
+        }
+    }
 }
 
 /// How a program is stopped.

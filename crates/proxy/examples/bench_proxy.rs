@@ -55,6 +55,7 @@ fn table(listen: SocketAddr, endpoint: SocketAddr) -> Result<Table, Box<dyn Erro
         address: endpoint,
         protocol: model::Protocol::Http1,
         cell: Cell(1),
+        weight: None,
     };
     let stable = Candidate {
         release: ReleaseId(1),

@@ -255,6 +255,7 @@ fn service(number: usize, address: SocketAddr) -> Outcome<ServiceTable> {
             address,
             protocol: model::Protocol::Http1,
             cell: Cell(serial),
+            weight: None,
         })
     });
     let stable = Candidate {

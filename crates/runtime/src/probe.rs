@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Probe, Protocol};
+use model::{Probe, Protocol, Weight};
 use supervisor::Key;
 use tls::Trust;
 use tokio::net::TcpStream;
@@ -46,6 +46,8 @@ pub enum ProbeOutcome {
     Pass {
         /// How long it took.
         elapsed: Duration,
+        /// The weight that the instance announced, where it was asked for one.
+        weight: Option<Weight>,
     },
     /// Not as it should be.
     Fail(ProbeFailure),
@@ -64,6 +66,9 @@ pub struct ProbeFailure {
     /// How long it took.
     pub elapsed: Duration,
 }
+
+/// A pass, with the weight that was announced, or a failure.
+type Found = Result<Option<Weight>, Failure>;
 
 /// A failure before its time is known.
 struct Failure {
@@ -102,40 +107,51 @@ pub async fn run(
         trust: target.trust,
     };
     let found = match (probe, address) {
-        (Probe::Http { path, status, body }, Some(address)) => {
+        (
+            Probe::Http {
+                path,
+                status,
+                body,
+                weight,
+            },
+            Some(address),
+        ) => {
             let wanted = http::Wanted {
                 path,
                 status: *status,
                 body: body.as_deref(),
+                weight: weight.as_deref(),
             };
             let asked = http::ask(asked(address), wanted);
             explained(bounded(timeout, asked).await, driver, (target.key, address)).await
         }
         (Probe::Grpc { service }, Some(address)) => {
-            let asked = grpc::ask(asked(address), service);
+            let asked = unweighed(grpc::ask(asked(address), service));
             explained(bounded(timeout, asked).await, driver, (target.key, address)).await
         }
         (Probe::Tcp, Some(address)) => {
-            let asked = bounded(timeout, connect(address)).await;
+            let asked = bounded(timeout, unweighed(connect(address))).await;
             explained(asked, driver, (target.key, address)).await
         }
         (Probe::Http { .. } | Probe::Grpc { .. } | Probe::Tcp, None) => {
             Err(Failure::because("the service has no port"))
         }
         // It bounds itself, since it has something to end.
-        (Probe::Exec(argv), _) => exec::ask(driver, &argv.0, target, timeout).await,
+        (Probe::Exec(argv), _) => unweighed(exec::ask(driver, &argv.0, target, timeout)).await,
     };
     outcome(found, began)
 }
 
+/// A question whose answer says nothing of a weight.
+async fn unweighed(asked: impl Future<Output = Result<(), Failure>>) -> Found {
+    asked.await.map(|()| None)
+}
+
 /// Adds to a failure where the instance listens, if that is not where it was asked.
-async fn explained(
-    found: Result<(), Failure>,
-    driver: &dyn Driver,
-    (key, asked): (&Key, SocketAddr),
-) -> Result<(), Failure> {
-    let Err(mut failure) = found else {
-        return Ok(());
+async fn explained(found: Found, driver: &dyn Driver, (key, asked): (&Key, SocketAddr)) -> Found {
+    let mut failure = match found {
+        Ok(weight) => return Ok(weight),
+        Err(failure) => failure,
     };
     if failure.status.is_none()
         && let Ok(addresses) = driver.listening(key).await
@@ -172,7 +188,7 @@ pub async fn check_port(driver: &dyn Driver, key: &Key, port: u16) -> ProbeOutco
             "cannot tell who listens on port {port}: {error}"
         ))),
     };
-    outcome(found, began)
+    outcome(found.map(|()| None), began)
 }
 
 fn judge_owners(owners: &[PortOwner], key: &Key, port: u16) -> Result<(), Failure> {
@@ -194,10 +210,7 @@ async fn connect(address: SocketAddr) -> Result<(), Failure> {
         .map_err(|error| Failure::because(format!("cannot connect to {address}: {error}")))
 }
 
-async fn bounded(
-    timeout: Duration,
-    asked: impl Future<Output = Result<(), Failure>>,
-) -> Result<(), Failure> {
+async fn bounded(timeout: Duration, asked: impl Future<Output = Found>) -> Found {
     match tokio::time::timeout(timeout, asked).await {
         Ok(found) => found,
         Err(_) => Err(timed_out(timeout)),
@@ -208,10 +221,10 @@ fn timed_out(timeout: Duration) -> Failure {
     Failure::because(format!("no answer within {timeout:?}"))
 }
 
-fn outcome(found: Result<(), Failure>, began: Instant) -> ProbeOutcome {
+fn outcome(found: Found, began: Instant) -> ProbeOutcome {
     let elapsed = began.elapsed();
     match found {
-        Ok(()) => ProbeOutcome::Pass { elapsed },
+        Ok(weight) => ProbeOutcome::Pass { elapsed, weight },
         Err(Failure {
             reason,
             status,

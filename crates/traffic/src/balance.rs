@@ -4,6 +4,10 @@
 //! are not ejected, and have their turn if they are new. Where none is left, the last two rules
 //! are dropped one after the other: a request is never turned away because of them.
 
+mod weigh;
+
+use std::cmp::Ordering;
+
 use model::{Balancing, Share};
 
 use crate::affinity::pull;
@@ -13,7 +17,7 @@ use crate::load::{Load, is_full};
 use crate::standing::Standings;
 use crate::table::{Endpoint, ServiceTable};
 
-/// With a hash, the most that an endpoint may have open, as a share of the mean in percent.
+/// With a hash, the most that an endpoint may have open, in percent of its part of all.
 const BOUND_PERCENT: u64 = 125;
 
 /// Which endpoints may be chosen.
@@ -47,15 +51,21 @@ impl<'t, L: Load> Balancer<'_, 't, L> {
             (Balancing::Hash(_), Some(key)) => self.hashed((rule, left), key, standings),
             (Balancing::RoundRobin, _) => {
                 let turn = standings.turn(self.service.cell);
+                if self.is_weighed() {
+                    return weigh::in_turn(self.left(rule, standings), turn);
+                }
                 self.nth((rule, (turn % left as u64) as usize), standings)
             }
             (Balancing::LeastRequests, _) => self.least((rule, left), random, standings),
             (Balancing::PeakEwma, _) => {
                 let (one, other) = self.two((rule, left), random, standings)?;
                 let now = self.ask.now_micros;
-                let cost = |it: &Endpoint| standings.cost(it.cell, self.load.open(it.cell), now);
+                let cost = |it: &Endpoint| standings.cost(it, self.load.open(it.cell), now);
                 match (cost(one), cost(other)) {
-                    (Some(a), Some(b)) => Some(if b < a { other } else { one }),
+                    (Some(a), Some(b)) => {
+                        let is_less = b * u128::from(one.weight()) < a * u128::from(other.weight());
+                        Some(if is_less { other } else { one })
+                    }
                     (None, _) | (_, None) => Some(self.emptier(one, other)),
                 }
             }
@@ -101,7 +111,11 @@ impl<'t, L: Load> Balancer<'_, 't, L> {
     }
 
     /// The endpoints that a rule leaves, in their order.
-    fn left(&self, rule: Rule, standings: &Standings) -> impl Iterator<Item = &'t Endpoint> {
+    fn left(
+        &self,
+        rule: Rule,
+        standings: &Standings,
+    ) -> impl Iterator<Item = &'t Endpoint> + Clone {
         let now = self.ask.now_micros;
         let may_eject = self.service.delivery.ejection.is_some();
         self.endpoints.iter().filter(move |it| {
@@ -113,6 +127,12 @@ impl<'t, L: Load> Balancer<'_, 't, L> {
                 Rule::InTurn => is_untried && is_trusted() && self.is_in_turn(it, standings),
             }
         })
+    }
+
+    /// True if the endpoints say what they take beside each other.
+    fn is_weighed(&self) -> bool {
+        let first = self.endpoints.first();
+        first.is_some_and(|it| it.weight.is_some())
     }
 
     /// True if every endpoint may be chosen as far as the request and their load go.
@@ -145,13 +165,16 @@ impl<'t, L: Load> Balancer<'_, 't, L> {
         self.left(rule, standings).nth(at)
     }
 
-    /// Two different ones drawn at random.
+    /// Two different ones drawn at random, by their weights.
     fn two(
         &self,
         (rule, left): (Rule, usize),
         random: u64,
         standings: &Standings,
     ) -> Option<(&'t Endpoint, &'t Endpoint)> {
+        if self.is_weighed() {
+            return weigh::two(self.left(rule, standings), random);
+        }
         let first = below(random, left as u64) as usize;
         let second = below(mix(random), left as u64 - 1) as usize;
         let second = if second >= first { second + 1 } else { second };
@@ -159,22 +182,33 @@ impl<'t, L: Load> Balancer<'_, 't, L> {
         drawn(first).zip(drawn(second))
     }
 
-    /// The one with fewer open requests; on a tie, the first.
+    /// The one with fewer open requests for its weight; on a tie, the first.
     fn emptier(&self, one: &'t Endpoint, other: &'t Endpoint) -> &'t Endpoint {
-        if self.load.open(other.cell) < self.load.open(one.cell) {
-            other
-        } else {
-            one
+        match self.by_load(other, one) {
+            Ordering::Less => other,
+            Ordering::Equal | Ordering::Greater => one,
         }
     }
 
-    /// The one with the fewest open requests; of several, one drawn at random.
+    /// Compares what two have open for their weights.
+    fn by_load(&self, one: &Endpoint, other: &Endpoint) -> Ordering {
+        let open = |it: &Endpoint| u64::from(self.load.open(it.cell));
+        (open(one) * other.weight()).cmp(&(open(other) * one.weight()))
+    }
+
+    /// The one with the fewest open requests for its weight; of several, one drawn at random.
     fn least(
         &self,
         (rule, left): (Rule, usize),
         random: u64,
         standings: &Standings,
     ) -> Option<&'t Endpoint> {
+        if self.is_weighed() {
+            let all = self.left(rule, standings);
+            let least = all.clone().min_by(|one, other| self.by_load(one, other))?;
+            let least = all.filter(|it| self.by_load(it, least).is_eq());
+            return weigh::drawn(least, random);
+        }
         let first = below(random, left as u64) as usize;
         let all = self.left(rule, standings).enumerate();
         let turned = |at: usize| if at < first { at + left } else { at - first };
@@ -190,14 +224,16 @@ impl<'t, L: Load> Balancer<'_, 't, L> {
         key: &[u8],
         standings: &Standings,
     ) -> Option<&'t Endpoint> {
-        let open = self
-            .left(rule, standings)
-            .map(|it| u64::from(self.load.open(it.cell)));
-        let all = open.sum::<u64>() + 1;
-        let bound = (all * BOUND_PERCENT).div_ceil(100 * left as u64);
+        let open = |it: &Endpoint| u64::from(self.load.open(it.cell));
+        let all = self.left(rule, standings).map(open).sum::<u64>() + 1;
+        let whole = match self.is_weighed() {
+            true => weigh::whole(self.left(rule, standings)),
+            false => left as u64,
+        };
+        let bound = |it: &Endpoint| (all * BOUND_PERCENT * it.weight()).div_ceil(100 * whole);
         let free = self.left(rule, standings);
-        let free = free.filter(|it| u64::from(self.load.open(it.cell)) < bound);
-        free.max_by_key(|it| (pull(key, it), it.cell))
+        let free = free.filter(|it| open(it) < bound(it));
+        free.max_by_key(|it| (weigh::pull(key, it), it.cell))
     }
 }
 

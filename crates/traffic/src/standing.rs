@@ -184,17 +184,19 @@ impl Standings {
         standing.measured_micros = now_micros;
     }
 
-    /// What a request at an endpoint with `open` others would cost; `None`: it was not
-    /// measured. A peak that nothing confirms fades.
-    pub(crate) fn cost(&self, cell: Cell, open: u32, now_micros: u64) -> Option<u128> {
-        let standing = self.of(cell);
+    /// What a request at an endpoint with `open` others would cost, times its weight; `None`: it
+    /// was not measured. A peak that nothing confirms fades.
+    pub(crate) fn cost(&self, endpoint: &Endpoint, open: u32, now_micros: u64) -> Option<u128> {
+        let standing = self.of(endpoint.cell);
         if standing.measured_micros == 0 {
             return None;
         }
         let age = u128::from(now_micros.saturating_sub(standing.measured_micros));
         let memory = u128::from(MEMORY_MICROS);
         let latency = u128::from(standing.latency_micros) * memory / (memory + age);
-        Some((latency + 1) * (u128::from(open) + 1))
+        // Equally quick ones that have nothing to do cost the same, whatever their weights: then
+        // it is by weight which of them are drawn.
+        Some((latency + 1) * (u128::from(open) + u128::from(endpoint.weight())))
     }
 
     /// The next number of a service's turns.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{
     AccessLog, Affinity, CertificateFiles, ClientCertificates, Delivery, HttpsPolicy, InstanceId,
     Maintenance, Peers, ProgramTls, Protocol, ProxyLimits, ReleaseId, Revision, RolloutId,
-    ServiceName, Share, Time,
+    ServiceName, Share, Time, Weight,
 };
 use serde::{Deserialize, Serialize};
 
@@ -226,6 +226,18 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// The index of its figures in the ledger; its own until the instance is forgotten.
     pub cell: Cell,
+    /// What it takes beside the others of its release; `None`: they are all equal. Either every
+    /// endpoint of a release has one, or none has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+}
+
+impl Endpoint {
+    /// Its weight among the endpoints of its release.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        u64::from(self.weight.unwrap_or_default().get())
+    }
 }
 
 /// An index into the ledger.

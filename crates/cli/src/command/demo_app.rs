@@ -23,6 +23,12 @@ pub(crate) struct DemoApp {
     /// Speak HTTP/2 in the clear
     #[arg(long)]
     pub(crate) h2c: bool,
+    /// What instances say that they take beside each other, in turn
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) weights: Vec<u8>,
+    /// Which instance it is
+    #[arg(long, env = "GAPLESS_INSTANCE", default_value = "")]
+    pub(crate) instance: String,
 }
 
 /// Serves until SIGTERM.
@@ -36,6 +42,7 @@ pub(crate) fn run(args: &DemoApp) -> Result<Exit, Trouble> {
             (false, true) => Speech::H2c,
             (false, false) => Speech::Http,
         },
+        weight: weight(args),
     };
     let failed = |error| {
         Trouble::new(
@@ -46,4 +53,12 @@ pub(crate) fn run(args: &DemoApp) -> Result<Exit, Trouble> {
     };
     app::run(app).map_err(failed)?;
     Ok(Exit::Done)
+}
+
+/// The weight of the instance, by the number that its name ends with.
+fn weight(args: &DemoApp) -> Option<u8> {
+    let serial = args.instance.rsplit('-').next();
+    let serial: usize = serial.and_then(|serial| serial.parse().ok()).unwrap_or(0);
+    let turns = args.weights.len().max(1);
+    args.weights.get(serial % turns).copied()
 }

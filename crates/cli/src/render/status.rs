@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use control::api::{StatusAnswer, Traffic, UpgradeState, UpgradeView};
-use engine::{DatabaseStatus, RolloutStatus, ServiceStatus};
+use engine::{DatabaseStatus, InstanceStatus, RolloutStatus, ServiceStatus};
 use fleet::InstanceState;
 
 /// The server, then every service with its instances and rollout.
@@ -150,30 +150,8 @@ fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String
     if let Some(trouble) = &service.trouble {
         let _ = write!(out, "\n  trouble: {trouble}");
     }
-    for instance in &service.instances {
-        let port = instance
-            .port
-            .map(|port| format!(" on port {port}"))
-            .unwrap_or_default();
-        let routed = if instance.routed {
-            ", gets traffic"
-        } else {
-            ""
-        };
-        let open = traffic
-            .open
-            .get(&instance.instance.to_string())
-            .copied()
-            .unwrap_or(instance.open_requests);
-        let _ = write!(
-            out,
-            "\n  {}{port}: {}{routed}, {open} open",
-            instance.instance,
-            state(instance.state, now_ms)
-        );
-        if let Some(failure) = &instance.last_failure {
-            let _ = write!(out, "\n    last probe: {failure}");
-        }
+    for seen in &service.instances {
+        instance(seen, traffic, now_ms, out);
     }
     if let Some(rollout) = &service.rollout {
         running(rollout, out);
@@ -186,6 +164,36 @@ fn one(service: &ServiceStatus, traffic: &Traffic, now_ms: u64, out: &mut String
         for waiting in &queued.waiting_on {
             let _ = write!(out, "\n    for {waiting}");
         }
+    }
+}
+
+/// One instance with the requests that it has open.
+fn instance(instance: &InstanceStatus, traffic: &Traffic, now_ms: u64, out: &mut String) {
+    let port = instance
+        .port
+        .map(|port| format!(" on port {port}"))
+        .unwrap_or_default();
+    let routed = if instance.routed {
+        ", gets traffic"
+    } else {
+        ""
+    };
+    let open = traffic
+        .open
+        .get(&instance.instance.to_string())
+        .copied()
+        .unwrap_or(instance.open_requests);
+    let _ = write!(
+        out,
+        "\n  {}{port}: {}{routed}, {open} open",
+        instance.instance,
+        state(instance.state, now_ms)
+    );
+    if let Some(weight) = instance.weight {
+        let _ = write!(out, ", weight {weight}");
+    }
+    if let Some(failure) = &instance.last_failure {
+        let _ = write!(out, "\n    last probe: {failure}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::project::Project;
+use crate::project::{PATIENCE, Project};
 
 #[test]
 fn a_release_that_never_gets_ready_leaves_the_old_one_and_says_why() {
@@ -164,4 +164,37 @@ fn a_crashed_instance_is_replaced_and_the_others_serve_on() {
                 .all(|one| one["instance"]["serial"] != serial)
     });
     assert!(project.ask("/", "").contains("v1 received"));
+}
+
+#[test]
+fn an_instance_that_says_it_takes_three_times_as_much_gets_it() {
+    use std::io::{Read, Write};
+    let service = r#"run = "./app demo-app --weights 1,3"
+health = { http = "/healthz", every = "200ms", weight = "X-Weight" }
+proxy = { balance = "round_robin" }"#;
+    let project = Project::deployed(service, "");
+    let web = project.web();
+    let weights = web["instances"].as_array().into_iter().flatten();
+    let mut weights: Vec<u64> = weights.filter_map(|one| one["weight"].as_u64()).collect();
+    weights.sort_unstable();
+    assert_eq!(weights, [1, 3], "{web:#}");
+    assert!(project.plain(&["status"]).contains(", weight 3"));
+    // One connection is one thread's, and so are its turns.
+    let mut client = std::net::TcpStream::connect(project.address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut heavier = 0;
+    for _ in 0..40 {
+        client
+            .write_all(b"HEAD / HTTP/1.1\r\nHost: web.localhost\r\n\r\n")
+            .unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        heavier += usize::from(head.contains("x-weight: 3\r\n"));
+    }
+    assert_eq!(heavier, 30);
 }

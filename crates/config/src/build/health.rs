@@ -43,8 +43,12 @@ fn probe(
     if let Some(path) = http {
         let status = table.get::<u64>("status");
         let status = status.map(|status| u16::try_from(status).expect("declared to fit"));
-        let body = table.get("body");
-        return Some(Probe::Http { path, status, body });
+        return Some(Probe::Http {
+            path,
+            status,
+            body: table.get("body"),
+            weight: table.get("weight"),
+        });
     }
     if let Some(service) = table.get("grpc") {
         return Some(Probe::Grpc { service });

@@ -7,8 +7,9 @@ use super::hedge::HEDGE;
 use super::https::{HTTPS, PROGRAM_TLS};
 use super::{Field, Kind, ROLLOUT, Section};
 use crate::form::{
-    ADDRESS, BALANCE, DURATION, GRPC_SERVICE, HOST, HTTP_PATH, PATH, PROTOCOL, PROXY_PROTOCOL,
-    SECRET_NAME, SERVICE_NAME, SHARE, SIGNAL, SIZE, SPAN_OF_TIME, TEXT, VARIABLE_NAME,
+    ADDRESS, BALANCE, DURATION, GRPC_SERVICE, HEADER_NAME, HOST, HTTP_PATH, PATH, PROTOCOL,
+    PROXY_PROTOCOL, SECRET_NAME, SERVICE_NAME, SHARE, SIGNAL, SIZE, SPAN_OF_TIME, TEXT,
+    VARIABLE_NAME,
 };
 
 /// `[service.NAME]`.
@@ -212,6 +213,14 @@ pub(crate) const HEALTH: Section = Section {
             "Text that the answer's body must contain.",
         )
         .optional("any")
+        .needs("http"),
+        Field::new(
+            "weight",
+            Kind::Text(&HEADER_NAME),
+            "Header of the answer in which an instance says how many requests it takes beside the \
+             others of its release: 1 to 100, without the header 1.",
+        )
+        .optional("instances are equal")
         .needs("http"),
         Field::new(
             "every",

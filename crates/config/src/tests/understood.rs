@@ -48,6 +48,7 @@ fn the_least_project_has_the_documented_defaults() {
             path: "/healthz".to_owned(),
             status: None,
             body: None,
+            weight: None,
         },
         every: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
@@ -93,6 +94,22 @@ fn the_default_rollout_is_rolling_and_rolls_back() {
     assert_eq!(rollout.job_timeout, Duration::from_secs(600));
 }
 
+/// The health of the service that says everything.
+fn health_of_web() -> Health {
+    Health {
+        probe: Probe::Http {
+            path: "/healthz?full=1".to_owned(),
+            status: Some(204),
+            body: Some("ok".to_owned()),
+            weight: Some("x-weight".to_owned()),
+        },
+        every: Duration::from_secs(2),
+        timeout: Duration::from_millis(500),
+        rise: 3,
+        fall: 5,
+    }
+}
+
 #[test]
 fn every_key_of_a_service_is_taken_over() {
     let Service {
@@ -108,18 +125,7 @@ fn every_key_of_a_service_is_taken_over() {
         "$GAPLESS_URL_API",
     ];
     assert_eq!(template.run, argv(&run));
-    let health = Health {
-        probe: Probe::Http {
-            path: "/healthz?full=1".to_owned(),
-            status: Some(204),
-            body: Some("ok".to_owned()),
-        },
-        every: Duration::from_secs(2),
-        timeout: Duration::from_millis(500),
-        rise: 3,
-        fall: 5,
-    };
-    assert_eq!(template.health, Some(health));
+    assert_eq!(template.health, Some(health_of_web()));
     let drain = model::Drain {
         requests: Duration::from_secs(45),
         websockets: Duration::from_secs(600),

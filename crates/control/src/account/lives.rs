@@ -134,6 +134,7 @@ mod tests {
             port: None,
             routed: false,
             open_requests: 0,
+            weight: None,
             last_failure: None,
         }
     }

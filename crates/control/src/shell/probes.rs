@@ -106,13 +106,16 @@ impl Question {
         };
         match probe::run(driver, &argv, target, self.health.timeout).await {
             ProbeOutcome::Fail(failure) => ProbeResult::Failed(told(&failure)),
-            ProbeOutcome::Pass { .. } => match self.port {
-                None => ProbeResult::Passed,
-                Some(port) => match probe::check_port(driver, &key, port).await {
-                    ProbeOutcome::Pass { .. } => ProbeResult::Passed,
-                    ProbeOutcome::Fail(failure) => ProbeResult::Failed(told(&failure)),
-                },
-            },
+            ProbeOutcome::Pass { weight, .. } => {
+                let passed = weight.map_or(ProbeResult::Passed, ProbeResult::Weighed);
+                match self.port {
+                    None => passed,
+                    Some(port) => match probe::check_port(driver, &key, port).await {
+                        ProbeOutcome::Pass { .. } => passed,
+                        ProbeOutcome::Fail(failure) => ProbeResult::Failed(told(&failure)),
+                    },
+                }
+            }
         }
     }
 }

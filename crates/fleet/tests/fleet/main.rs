@@ -10,4 +10,5 @@ mod health;
 mod lives;
 mod recovers;
 mod replaces;
+mod weights;
 mod world;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{Balancing, Ejection, HashKey, Share};
+use model::{Balancing, Ejection, HashKey, Share, Weight};
 use traffic::Outcome;
 
 use crate::world::{Client, Program, World, candidate_at, nowhere};
@@ -57,6 +57,37 @@ fn in_turn_means_in_turn() {
     let mut client = world.client();
     let names: Vec<String> = (0..6).map(|_| reached(&mut client, "")).collect();
     assert_eq!(names, ["two", "one", "two", "one", "two", "one"]);
+}
+
+#[test]
+fn of_four_requests_three_reach_the_endpoint_that_weighs_three() {
+    let programs = [Program::echo("one"), Program::echo("three")];
+    let mut world = World::serving(&[&programs[0], &programs[1]]);
+    let all = [
+        Balancing::RoundRobin,
+        Balancing::P2c,
+        Balancing::LeastRequests,
+        Balancing::Hash(HashKey::Header("x-user".to_owned())),
+    ];
+    for balance in all {
+        world.set_service(|service| {
+            service.delivery.balance = balance.clone();
+            for (endpoint, weight) in service.stable.endpoints.iter_mut().zip([1, 3]) {
+                endpoint.weight = Some(Weight::try_new(weight).unwrap());
+            }
+        });
+        let mut client = world.client();
+        let asked = 400;
+        let heavier = (0..asked)
+            .filter(|user| reached(&mut client, &format!("X-User: {user}\r\n")) == "three")
+            .count();
+        // Six standard deviations: sqrt(400 * 0.25 * 0.75) = 8.7. Turns are exact.
+        let slack = match balance {
+            Balancing::RoundRobin => 0,
+            _ => 52,
+        };
+        assert!(heavier.abs_diff(300) <= slack, "{balance:?} {heavier}");
+    }
 }
 
 #[test]

@@ -8,8 +8,11 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 
+use model::Weight;
+
+use super::http2::{self, Answer};
 use super::wire::Asked;
-use super::{EXCERPT_BYTES_MAX, Failure, excerpt, http2};
+use super::{EXCERPT_BYTES_MAX, Failure, excerpt};
 
 /// What a probe calls itself.
 pub(super) const AGENT: &str = "gapless-probe";
@@ -23,6 +26,8 @@ pub(super) struct Wanted<'a> {
     /// `None`: any from 200 to 399.
     pub(super) status: Option<u16>,
     pub(super) body: Option<&'a str>,
+    /// The header that the instance's weight is in.
+    pub(super) weight: Option<&'a str>,
 }
 
 impl Wanted<'_> {
@@ -39,17 +44,19 @@ impl Wanted<'_> {
     }
 }
 
-/// Asks for a path in what the instance speaks.
-pub(super) async fn ask(asked: Asked<'_>, wanted: Wanted<'_>) -> Result<(), Failure> {
-    let (seen, content) = match asked.protocol.is_http2() {
+/// Asks for a path in what the instance speaks. Returns the weight that the answer announces.
+pub(super) async fn ask(asked: Asked<'_>, wanted: Wanted<'_>) -> Result<Option<Weight>, Failure> {
+    let answer = match asked.protocol.is_http2() {
         false => get(asked, &wanted).await?,
         true => http2::get(asked, &wanted).await?,
     };
-    judge((seen, &content), wanted)
+    judge((answer.status, &answer.content), wanted)?;
+    let announced = wanted.weight.and_then(|name| answer.fields.get(name));
+    Ok(announced.and_then(|value| Weight::read(value.as_bytes())))
 }
 
-/// An answer's status and what can be had of its body.
-async fn get(asked: Asked<'_>, wanted: &Wanted<'_>) -> Result<(u16, Vec<u8>), Failure> {
+/// An answer with what can be had of its body.
+async fn get(asked: Asked<'_>, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
     let address = asked.address;
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Failure::because(format!("cannot {what} {address}: {error}"))
@@ -72,12 +79,18 @@ async fn get(asked: Asked<'_>, wanted: &Wanted<'_>) -> Result<(u16, Vec<u8>), Fa
     let answering = async {
         let response = sender.send_request(request).await;
         let response = response.map_err(|error| failed("get an answer from", &error))?;
-        let status = response.status().as_u16();
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
         let content = match wanted.needs_body(status) {
-            true => read(response.into_body()).await,
+            true => read(body).await,
             false => Vec::new(),
         };
-        Ok((status, content))
+        Ok(Answer {
+            status,
+            fields: head.headers,
+            content,
+            trailers: None,
+        })
     };
     tokio::select! {
         found = answering => found,

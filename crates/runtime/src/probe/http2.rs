@@ -18,16 +18,15 @@ pub(super) struct Answer {
     pub(super) trailers: Option<HeaderMap>,
 }
 
-/// Asks for a path. Returns the status and what can be had of the body, if that is needed.
-pub(super) async fn get(asked: Asked<'_>, wanted: &Wanted<'_>) -> Result<(u16, Vec<u8>), Failure> {
+/// Asks for a path, and for what can be had of the body, if that is needed.
+pub(super) async fn get(asked: Asked<'_>, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
     let (scheme, address) = (asked.scheme(), asked.address);
     let request = Request::get(format!("{scheme}://{address}{}", wanted.path));
     let request = request
         .body(())
         .map_err(|error| Failure::because(format!("cannot ask {address}: {error}")))?;
     let needs_body = |status| wanted.needs_body(status);
-    let answer = exchange(asked, (request, None), needs_body).await?;
-    Ok((answer.status, answer.content))
+    exchange(asked, (request, None), needs_body).await
 }
 
 /// Sends a request with its body and reads the answer, its body where `needs_body` says so of

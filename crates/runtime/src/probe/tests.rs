@@ -85,6 +85,17 @@ async fn ask_as(
     probe: &Probe,
     port: Option<u16>,
 ) -> Result<(), ProbeFailure> {
+    match found_as((protocol, trust), probe, port).await {
+        ProbeOutcome::Pass { .. } => Ok(()),
+        ProbeOutcome::Fail(failure) => Err(failure),
+    }
+}
+
+async fn found_as(
+    (protocol, trust): (Protocol, Option<&Arc<Trust>>),
+    probe: &Probe,
+    port: Option<u16>,
+) -> ProbeOutcome {
     let key = Key::try_new("web/v1/1").unwrap();
     let target = ProbeTarget {
         key: &key,
@@ -93,10 +104,7 @@ async fn ask_as(
         trust,
         spec: &spec(),
     };
-    match run(&Owners(Vec::new()), probe, target, Duration::from_secs(5)).await {
-        ProbeOutcome::Pass { .. } => Ok(()),
-        ProbeOutcome::Fail(failure) => Err(failure),
-    }
+    run(&Owners(Vec::new()), probe, target, Duration::from_secs(5)).await
 }
 
 fn http(status: Option<u16>, body: Option<&str>) -> Probe {
@@ -104,6 +112,7 @@ fn http(status: Option<u16>, body: Option<&str>) -> Probe {
         path: "/healthz?full".into(),
         status,
         body: body.map(str::to_owned),
+        weight: None,
     }
 }
 
@@ -318,6 +327,37 @@ async fn speaking(path: &'static str, answers: Answers) -> u16 {
         let _ = connection.accept().await;
     });
     port
+}
+
+#[tokio::test]
+async fn an_answer_announces_a_weight_where_it_is_asked_for_one() {
+    let weighing = |name: Option<&str>| Probe::Http {
+        path: "/healthz?full".into(),
+        status: None,
+        body: None,
+        weight: name.map(str::to_owned),
+    };
+    for (answer, name, announced) in [
+        (b"X-Weight: 3".as_slice(), Some("x-weight"), Some(3)),
+        (b"X-Weight: 0", Some("x-weight"), Some(1)),
+        (b"X-Weight: 1000", Some("x-weight"), Some(100)),
+        (b"X-Weight: much", Some("x-weight"), None),
+        (b"X-Other: 3", Some("x-weight"), None),
+        (b"X-Weight: 3", None, None),
+    ] {
+        let answer = [
+            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n",
+            answer,
+            b"\r\n\r\n",
+        ]
+        .concat();
+        let port = answering(answer.leak()).await;
+        let found = found_as((Protocol::Http1, None), &weighing(name), Some(port)).await;
+        let ProbeOutcome::Pass { weight, .. } = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(weight.map(model::Weight::get), announced);
+    }
 }
 
 #[tokio::test]

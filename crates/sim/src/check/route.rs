@@ -125,7 +125,7 @@ impl Model {
             return;
         }
         match result {
-            ProbeResult::Passed => {
+            ProbeResult::Passed | ProbeResult::Weighed(_) => {
                 known.passes += 1;
                 known.failures = 0;
                 if known.passes >= rise {

@@ -339,6 +339,7 @@ impl Planted {
                     address: SocketAddr::from(([127, 0, 0, 1], port)),
                     protocol: model::Protocol::Http1,
                     cell: spawn.cell,
+                    weight: None,
                 });
             }
         }

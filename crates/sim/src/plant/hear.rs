@@ -18,7 +18,9 @@ impl Planted {
                     ProbeResult::Failed(_) if self.is(Plant::ProbesAlwaysPass) => {
                         ProbeResult::Passed
                     }
-                    ProbeResult::Passed | ProbeResult::Failed(_) => result,
+                    ProbeResult::Passed | ProbeResult::Weighed(_) | ProbeResult::Failed(_) => {
+                        result
+                    }
                 };
                 Some(Event::Probed { instance, result })
             }

@@ -28,6 +28,7 @@ fn service(count: u32, balance: Balancing) -> ServiceTable {
         address: ([127, 0, 0, 1], 9_000 + cell as u16).into(),
         protocol: model::Protocol::Http1,
         cell: Cell(cell),
+        weight: None,
     };
     let stable = Candidate {
         release: ReleaseId(1),
@@ -344,5 +345,102 @@ proptest! {
             let bound = ((at as u64 + 1) * BOUND_PERCENT).div_ceil(100 * u64::from(count));
             prop_assert!(open.iter().all(|&one| u64::from(one) <= bound), "{:?} above {}", open, bound);
         }
+    }
+}
+
+/// A service whose endpoints have these weights.
+fn weighed(weights: &[u8], balance: Balancing) -> ServiceTable {
+    let mut service = service(weights.len() as u32, balance);
+    for (endpoint, &weight) in service.stable.endpoints.iter_mut().zip(weights) {
+        endpoint.weight = Some(model::Weight::try_new(weight).unwrap());
+    }
+    service
+}
+
+/// True if a count out of 8000 is as its weight says, within six standard deviations.
+fn is_share(count: u32, (weight, whole): (u8, u32)) -> bool {
+    let share = f64::from(weight) / f64::from(whole);
+    let deviation = (8_000.0 * share * (1.0 - share)).sqrt();
+    (f64::from(count) - 8_000.0 * share).abs() <= 6.0 * deviation + 1.0
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn idle_endpoints_share_as_they_weigh(
+        weights in proptest::collection::vec(1_u8..=100, 1..6),
+        balance in proptest::sample::select(&ALL[..]),
+        is_measured: bool,
+    ) {
+        let service = weighed(&weights, balance.clone());
+        let mut standings = followed(&[&service]);
+        if is_measured {
+            (0..weights.len() as u32).for_each(|cell| standings.measure(Cell(cell), 2_000, SECOND));
+        }
+        let seen = spread(&service, &mut standings, SECOND);
+        let whole = weights.iter().copied().map(u32::from).sum();
+        for (cell, &weight) in (0..).zip(&weights) {
+            let count = seen.get(&cell).copied().unwrap_or(0);
+            prop_assert!(is_share(count, (weight, whole)), "{balance:?} {weights:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_stays_open_is_shared_as_endpoints_weigh(
+        weights in proptest::collection::vec(1_u8..=20, 2..6),
+        balance in proptest::sample::select(&[Balancing::LeastRequests, Balancing::P2c, Balancing::PeakEwma][..]),
+    ) {
+        let service = weighed(&weights, balance.clone());
+        let mut standings = followed(&[&service]);
+        let mut open = vec![0_u32; weights.len()];
+        let whole: u32 = weights.iter().copied().map(u32::from).sum();
+        for random in (0..u64::from(whole) * 40).map(mix) {
+            let ask = Ask { random, ..Ask::default() };
+            let cell = picked(&service, &ask, &mut standings, |cell| open[cell.0 as usize]).unwrap();
+            open[cell as usize] += 1;
+        }
+        for (&open, &weight) in open.iter().zip(&weights) {
+            let part = u32::from(weight) * 40;
+            let slack = if balance == Balancing::LeastRequests { u32::from(weight) } else { part / 4 + 8 };
+            prop_assert!(open.abs_diff(part) <= slack, "{balance:?} {weights:?} {open} of {part}");
+        }
+    }
+
+    #[test]
+    fn a_round_gives_each_endpoint_exactly_its_weight(weights in proptest::collection::vec(1_u8..=100, 2..8)) {
+        let service = weighed(&weights, Balancing::RoundRobin);
+        let mut standings = followed(&[&service]);
+        let whole: u32 = weights.iter().copied().map(u32::from).sum();
+        let mut seen = vec![0_u8; weights.len()];
+        for _ in 0..whole {
+            let cell = picked(&service, &Ask::default(), &mut standings, |_| 0).unwrap();
+            seen[cell as usize] += 1;
+        }
+        prop_assert_eq!(seen, weights);
+    }
+
+    #[test]
+    fn a_grown_weight_moves_keys_to_its_endpoint_and_nowhere_else(
+        weights in proptest::collection::vec(1_u8..=99, 2..6),
+        keys in proptest::collection::vec(any::<u64>(), 50),
+    ) {
+        let before = weighed(&weights, Balancing::Hash(HashKey::Client));
+        let mut grown = weights.clone();
+        grown[0] += 1;
+        let after = weighed(&grown, Balancing::Hash(HashKey::Client));
+        let mut standings = followed(&[&before]);
+        for key in keys.iter().map(|key| key.to_le_bytes()) {
+            let ask = Ask { hash: Some(&key), ..Ask::default() };
+            let was = picked(&before, &ask, &mut standings, |_| 0);
+            let is = picked(&after, &ask, &mut standings, |_| 0);
+            prop_assert!(is == was || is == Some(0), "{was:?} {is:?}");
+        }
+    }
+
+    #[test]
+    fn the_lightest_of_all_gets_some_whatever_the_others_weigh(balance in proptest::sample::select(&ALL[..])) {
+        let service = weighed(&[100, 1], balance.clone());
+        let seen = spread(&service, &mut followed(&[&service]), SECOND);
+        prop_assert!(seen.contains_key(&1), "{balance:?} {seen:?}");
     }
 }

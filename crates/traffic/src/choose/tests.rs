@@ -15,6 +15,7 @@ fn release(number: u32, cells: std::ops::Range<u32>) -> Candidate {
         address: ([127, 0, 0, 1], 9_000 + cell as u16).into(),
         protocol: model::Protocol::Http1,
         cell: Cell(cell),
+        weight: None,
     };
     Candidate {
         release: ReleaseId(number),

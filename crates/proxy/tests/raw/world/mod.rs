@@ -290,6 +290,7 @@ pub(crate) fn candidate_at(
             address,
             protocol: model::Protocol::Http1,
             cell: Cell(cell),
+            weight: None,
         }
     };
     Candidate {
