@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::PortOwner;
 use supervisor::client::{Client, ClientError};
@@ -38,6 +39,9 @@ pub trait Host: Send {
 
     /// How many connections the kernel dropped at each bound address.
     fn drops(&self) -> Vec<(SocketAddr, u64)>;
+
+    /// Says how long draining and stopping everything may take, now that the server ends.
+    fn ending(&self, within: Duration);
 
     /// Says that everything was drained and stopped.
     fn stopped(&self);
@@ -104,6 +108,15 @@ impl Host for Arc<Client> {
             tracing::error!(
                 error = crate::chain(&error),
                 "the supervisor cannot be told"
+            );
+        }
+    }
+
+    fn ending(&self, within: Duration) {
+        if let Err(error) = Client::ending(self, within) {
+            tracing::warn!(
+                error = crate::chain(&error),
+                "the supervisor keeps its own limit for ending"
             );
         }
     }

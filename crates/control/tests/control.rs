@@ -6,6 +6,8 @@ mod databases;
 mod steps;
 mod support;
 
+use std::time::Duration;
+
 use control::api::Code;
 use control::{End, LastTable, Retire, SecretValue, StartError, StoreError};
 use model::{Argv, Command, JobKind, Outcome, ReleaseId, ServiceName};
@@ -333,6 +335,27 @@ async fn the_end_stops_everything_and_makes_receipts() {
     let worker = world.start();
     let receipt = worker.receipt(deployed.rollouts[&web()]).await;
     assert_ne!(receipt.outcome, Outcome::Completed);
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_supervisor_waits_for_the_longest_drain_when_the_server_ends() {
+    for (drain, told) in [(5, 600), (1_200, 1_200 + 5 + 60)] {
+        let (world, directory) = (World::new(), program());
+        let worker = world.start();
+        let mut slow = service("silent");
+        slow.template.drain = Duration::from_secs(drain);
+        let grace = slow.template.stop.grace;
+        let project = world.project(&[("web", slow)]);
+        worker.deploy(&project, directory.path()).await.unwrap();
+        let runs =
+            |status: &control::api::StatusAnswer| !status.engine.services[0].instances.is_empty();
+        worker.until(runs).await;
+        world.server.send_replace(ServerState::Terminating);
+        assert_eq!(worker.ended().await, End::Terminated);
+        let ending = world.ending.lock().unwrap().unwrap();
+        let told = Duration::from_secs(told);
+        assert!(ending == told || ending == told + grace, "{ending:?}");
+    }
 }
 
 #[tokio::test(flavor = "local")]

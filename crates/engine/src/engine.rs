@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet::InstanceState;
 use model::{
@@ -171,6 +172,19 @@ impl Engine {
             return None;
         };
         Some(release.spec.drains().after(now.since(since)))
+    }
+
+    /// How long draining and stopping everything that runs may take, were the server to end now.
+    #[must_use]
+    pub fn ending_within(&self) -> Duration {
+        let one = |service: &crate::state::Service| {
+            let running = service.fleet.releases();
+            let policies = running.iter().filter_map(|id| service.policies.get(id));
+            let spans = policies.map(|policy| policy.drain.saturating_add(policy.stop.grace));
+            spans.max().unwrap_or_default()
+        };
+        let longest = self.state.services.values().map(one).max();
+        longest.unwrap_or_default().saturating_add(CONFIRM_OVERDUE)
     }
 
     /// A release that is kept.

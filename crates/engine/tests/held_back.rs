@@ -117,6 +117,8 @@ fn tables_say_how_long_what_is_open_may_take() {
     // Every change of the service is one more table.
     assert_eq!(world.pause(Duration::from_secs(5)), Ok(()));
     assert_eq!(world.drain, Duration::from_secs(1));
+    // A second each to drain and to stop, and five for threads that confirm nothing.
+    assert_eq!(world.engine.ending_within(), Duration::from_secs(7));
 }
 
 #[test]

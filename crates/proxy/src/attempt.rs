@@ -325,7 +325,7 @@ async fn relayed<S: Stream>(
 fn note(visit: &mut Visit, end: End, stage: Stage) {
     let (by, stage) = match end {
         End::Whole | End::Tunnel | End::Slow | End::Unanswered(..) => return,
-        End::Truncated | End::Garbled | End::Stalled => (By::Upstream, stage),
+        End::Truncated | End::Garbled | End::Stalled | End::Overdue => (By::Upstream, stage),
         End::ClientGone => (By::Client, stage),
         End::ClientFault(Rejected::BodyTooLarge) => (By::Proxy, Stage::Request),
         End::ClientFault(_) => (By::Client, Stage::Request),
@@ -404,6 +404,7 @@ fn unfinished(claim: Claim, end: End, is_begun: bool) -> Attempted {
         End::Truncated => (Outcome::Truncated, Attempted::Over(After::Abort)),
         End::Garbled => (Outcome::BadResponse, Attempted::Over(After::Abort)),
         End::Stalled => (Outcome::Timeout, Attempted::Over(After::Abort)),
+        End::Overdue => (Outcome::Timeout, Attempted::Over(After::Gone)),
         End::ClientFault(_) => (Outcome::ClientGone, Attempted::Over(After::Abort)),
         End::ClientGone => (Outcome::ClientGone, Attempted::Over(After::Gone)),
         End::Whole | End::Tunnel | End::Slow => unreachable!("these have their own ends"),

@@ -51,8 +51,10 @@ pub(crate) enum End {
     Truncated,
     /// The endpoint went on with something that is no response.
     Garbled,
-    /// The endpoint went silent within its response.
+    /// The endpoint went silent within its response, or took longer than it may.
     Stalled,
+    /// The same, and a client of gRPC was told so in its program's stead.
+    Overdue,
     /// The client left, or takes no more.
     ClientGone,
     /// The client broke the rules.
@@ -113,7 +115,11 @@ impl<S: Stream> Relay<'_, S> {
 
     /// Moves what can be moved.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        match self.advance(context) {
+        let advanced = match self.advance(context) {
+            Err(End::Stalled) => Err(self.end_overdue(context)),
+            other => other,
+        };
+        match advanced {
             Ok(()) if self.poll_slow(context).is_ready() => Poll::Ready(End::Slow),
             Ok(()) => Poll::Pending,
             Err(end) => Poll::Ready(end),

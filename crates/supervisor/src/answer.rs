@@ -23,6 +23,9 @@ use crate::wire::Wire;
 use crate::worker::Worker;
 use crate::{activation, leftovers, notify, owner};
 
+/// How long draining may take at most once the server ends, whatever the worker says.
+const ENDING_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Entries of a list in one answer; far below the longest message.
 const LIST_MAX: usize = 200;
 
@@ -134,10 +137,11 @@ impl Supervisor {
                 workers: self.workers.iter().map(Worker::info).collect(),
             }),
             Request::Limits => plain(Reply::Limits(self.birthplace.enforcing())),
-            Request::Introduce { version } => {
-                self.introduce(generation, version);
-                plain(Reply::Done)
+            Request::Ending { within_ms } => {
+                self.control(generation)?;
+                plain(self.ending(Duration::from_millis(within_ms)))
             }
+            Request::Introduce { version } => plain(self.introduce(generation, version)),
         }
     }
 
@@ -161,10 +165,11 @@ impl Supervisor {
         }
     }
 
-    fn introduce(&mut self, generation: u64, version: String) {
+    fn introduce(&mut self, generation: u64, version: String) -> Reply {
         if let Some(worker) = self.worker(generation) {
             worker.version = version;
         }
+        Reply::Done
     }
 
     /// Passes something on to all workers but the one that says it.
@@ -360,6 +365,17 @@ impl Supervisor {
         if !self.told_ready {
             self.told_ready = true;
             notify::tell("READY=1");
+        }
+        Reply::Done
+    }
+
+    /// The worker knows what drains, and for how long. Systemd's own patience follows.
+    fn ending(&mut self, within: Duration) -> Reply {
+        if let Phase::Draining { until, .. } = &mut self.phase {
+            let within = within.min(ENDING_MAX);
+            *until = Instant::now() + within;
+            let patience = within + self.config.stop_grace;
+            notify::tell(&format!("EXTEND_TIMEOUT_USEC={}", patience.as_micros()));
         }
         Reply::Done
     }

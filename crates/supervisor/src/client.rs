@@ -399,6 +399,18 @@ impl Client {
         self.order("stopped", &Request::Stopped)
     }
 
+    /// Says how long draining and stopping everything may take from now on, once the server ends;
+    /// else the supervisor's own limit counts. More than a day is a day.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Version`] if the supervisor is too old to be told, [`Refusal::NotInControl`].
+    pub fn ending(&self, within: Duration) -> Result<(), ClientError> {
+        self.since(3)?;
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        self.order("ending", &Request::Ending { within_ms })
+    }
+
     /// Lists what dead supervisors of this state directory left running.
     ///
     /// # Errors

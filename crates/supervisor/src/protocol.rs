@@ -15,7 +15,7 @@ use crate::wire::{wire_enum, wire_struct, wire_tag};
 /// Supervisor and worker may be of neighbouring versions. A version only adds: requests, answers,
 /// events and refusals with tags of their own. Nobody sends what the other's version lacks, and
 /// what exists keeps its layout.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// The oldest version that this binary still speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
@@ -82,6 +82,8 @@ pub(crate) enum Request {
     Introduce { version: String },
     /// What would hold limits of children here.
     Limits,
+    /// The server ends: draining and stopping everything may take so long.
+    Ending { within_ms: u64 },
 }
 wire_enum!(Request {
     0 = Hello { version },
@@ -109,6 +111,7 @@ wire_enum!(Request {
     22 = Introduce { version },
     23 = Listening { key },
     24 = Limits,
+    25 = Ending { within_ms },
 });
 
 /// What a supervisor answers.

@@ -64,6 +64,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked what others did to the services' databases.
 const DATABASES_EVERY: Duration = Duration::from_secs(10);
 
+/// How long the supervisor waits at least until it stops everything itself.
+const ENDING_MIN: Duration = Duration::from_secs(10 * 60);
+
+/// How much longer than the longest drain and stop it waits.
+const ENDING_MARGIN: Duration = Duration::from_secs(60);
+
 /// How often the database is copied.
 const BACK_UP_EVERY: Duration = Duration::from_secs(10 * 60);
 
@@ -200,7 +206,7 @@ impl Shell {
     async fn begin(&mut self) {
         self.observe().await;
         if *self.server_state.borrow() == ServerState::Terminating {
-            self.queue.push_back(Event::Terminate);
+            self.terminate();
         }
         self.settle().await;
         self.queue.push_back(Event::Tick);
@@ -236,12 +242,19 @@ impl Shell {
     async fn server_changed(&mut self) {
         let state = *self.server_state.borrow();
         if state == ServerState::Terminating {
-            self.queue.push_back(Event::Terminate);
+            self.terminate();
         }
         self.settle().await;
         if state == ServerState::Yielding && self.end.is_none() {
             self.end = Some(End::Yielded);
         }
+    }
+
+    /// The server ends. The supervisor waits for as long as the longest drain and stop may take.
+    fn terminate(&mut self) {
+        let within = self.engine.ending_within() + ENDING_MARGIN;
+        self.host.ending(within.max(ENDING_MIN));
+        self.queue.push_back(Event::Terminate);
     }
 
     async fn tick(&mut self) {

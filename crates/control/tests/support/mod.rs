@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) bound: Arc<Mutex<Vec<SocketAddr>>>,
     /// Processes of a dead server.
     pub(crate) leftovers: Arc<Mutex<usize>>,
+    /// How long the supervisor was told that ending may take.
+    pub(crate) ending: Arc<Mutex<Option<Duration>>>,
     generation: Mutex<u64>,
     /// No two worlds share a port.
     ports: (u16, u16),
@@ -73,6 +75,7 @@ impl World {
             server: watch::Sender::new(ServerState::Serving),
             bound: Arc::default(),
             leftovers: Arc::default(),
+            ending: Arc::default(),
             generation: Mutex::new(0),
             ports: (first, first + PORTS - 1),
         }
@@ -103,6 +106,7 @@ impl World {
                 generation: *generation,
                 bound: Arc::clone(&self.bound),
                 leftovers: Arc::clone(&self.leftovers),
+                ending: Arc::clone(&self.ending),
             }),
             publisher: Box::new(self.publisher(*generation)),
             ledger: self.ledger.clone(),
@@ -423,6 +427,7 @@ struct FakeHost {
     generation: u64,
     bound: Arc<Mutex<Vec<SocketAddr>>>,
     leftovers: Arc<Mutex<usize>>,
+    ending: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Host for FakeHost {
@@ -456,6 +461,10 @@ impl Host for FakeHost {
 
     fn drops(&self) -> Vec<(SocketAddr, u64)> {
         Vec::new()
+    }
+
+    fn ending(&self, within: Duration) {
+        *self.ending.lock().unwrap() = Some(within);
     }
 
     fn stopped(&self) {}

@@ -10,6 +10,9 @@ use http1::{Framing, RequestHead, ResponseHead, Version};
 use super::{End, Relay};
 use crate::stream::Stream;
 
+/// Says to a client of gRPC that its time is over.
+const OVERDUE: &[u8] = b"grpc-status: 4\r\ngrpc-message: the time for the call is over\r\n";
+
 /// Says to a client of gRPC that it may try again, elsewhere.
 const GOODBYE: &[u8] = b"grpc-status: 14\r\ngrpc-message: the instance is being replaced\r\n";
 
@@ -28,7 +31,7 @@ impl<S: Stream> Relay<'_, S> {
         if is_parting && self.is_quiet_event_stream() {
             return Err(End::Parted);
         }
-        match self.poll_goodbye(context, if is_cut { 0 } else { 1 }) {
+        match self.poll_goodbye(context, (GOODBYE, if is_cut { 0 } else { 1 })) {
             Poll::Ready(()) => Err(End::Parted),
             Poll::Pending if is_cut => Err(End::Cut),
             Poll::Pending => Ok(self.is_parted),
@@ -41,15 +44,30 @@ impl<S: Stream> Relay<'_, S> {
         self.is_begun && self.down.is_flushed() && is_event_stream(self.response)
     }
 
-    /// Ends a response of gRPC in its program's stead, if it has had `messages_min` messages and
-    /// is between two. Ready once that is with the client.
-    fn poll_goodbye(&mut self, context: &mut Context<'_>, messages_min: u64) -> Poll<()> {
+    /// How a response ends that took too long: where the time of the whole call is over and it is
+    /// between two messages of gRPC, with a status.
+    pub(super) fn end_overdue(&mut self, context: &mut Context<'_>) -> End {
+        let now = self.client.thread.watches.coarse_micros();
+        if self.visit.late(now).is_some() && self.poll_goodbye(context, (OVERDUE, 0)).is_ready() {
+            End::Overdue
+        } else {
+            End::Stalled
+        }
+    }
+
+    /// Ends a response of gRPC in its program's stead with these trailers, if it has had
+    /// `messages_min` messages and is between two. Ready once that is with the client.
+    fn poll_goodbye(
+        &mut self,
+        context: &mut Context<'_>,
+        (trailers, messages_min): (&[u8], u64),
+    ) -> Poll<()> {
         if !self.is_parted {
             if !self.is_between_messages(messages_min) {
                 return Poll::Pending;
             }
             self.is_parted = true;
-            self.down.end_with(GOODBYE);
+            self.down.end_with(trailers);
         }
         let written = self.down.poll_write(context, &mut self.client.stream);
         written.map(drop)

@@ -98,6 +98,54 @@ fn a_time_that_is_over_is_told_as_such() {
     told(&world, "timeout");
 }
 
+/// A call that its client gives a third of a second.
+fn hasty() -> Request<()> {
+    let mut request = call();
+    let timeout = http::HeaderValue::from_static("300m");
+    request.headers_mut().insert("grpc-timeout", timeout);
+    request
+}
+
+#[test]
+fn a_time_that_is_over_within_a_response_is_told_between_two_messages_and_nowhere_else() {
+    for (first, status) in [
+        (MESSAGE, Some("4")),
+        (b"", Some("4")),
+        (b"\0\0\0\0\x03a", None),
+    ] {
+        let program = Program::new(move |connection| {
+            connection.greet(b"")?;
+            let stream = connection.called()?;
+            connection.send(head(stream, 0, &[("", "200"), GRPC]))?;
+            connection.send(frame(DATA, 0, stream, first))?;
+            while connection.next(RST_STREAM)?.stream != stream {}
+            connection.report("cancelled");
+            Some(())
+        });
+        let mut world = World::calling(&[&program]);
+        world.set_service(|service| {
+            let (attempt, total) = (None, None);
+            service.delivery.deadline = Some(Deadline { attempt, total });
+        });
+        speak(&world, async |send| {
+            let mut send = send.ready().await.unwrap();
+            let (response, mut up) = send.send_request(hasty(), false).unwrap();
+            up.send_data(MESSAGE.into(), true).unwrap();
+            let mut body = response.await.unwrap().into_body();
+            let ended = match status {
+                Some(status) => told(body).await == (first.to_vec(), status.to_owned()),
+                None => {
+                    body.data().await.unwrap().unwrap();
+                    body.data().await.unwrap().unwrap_err().is_reset()
+                }
+            };
+            assert!(ended, "{first:?}");
+        });
+        assert_eq!(program.report(), "cancelled");
+        world.expect_outcomes(10, &[(Outcome::Timeout, 1)]);
+    }
+}
+
 #[test]
 fn a_status_of_grpc_counts_as_what_it_says() {
     for (status, outcome) in [

@@ -121,6 +121,7 @@ impl Worker {
             ["publish", table] => done(client.publish(table.as_bytes()))?,
             ["cut", cell] => done(client.cut(cell.parse()?))?,
             ["workers"] => self.workers()?,
+            ["ending", ms] => done(client.ending(Duration::from_millis(ms.parse()?)))?,
             ["stopped"] => done(client.stopped())?,
             ["stop", code] => done(client.stop(code.parse()?))?,
             ["bind", address] => self.bind(address.parse()?)?,

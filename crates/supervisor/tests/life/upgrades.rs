@@ -234,7 +234,7 @@ fn sigterm_during_an_upgrade_ends_the_server_through_the_old_worker() {
 #[test]
 fn workers_of_neighbouring_versions_are_let_in_and_told_only_what_they_know() {
     let (_stage, mut old, mut new) = begun();
-    for (version, answer) in [("0", "refused"), ("1", "2"), ("3", "2"), ("9", "2")] {
+    for (version, answer) in [("0", "refused"), ("1", "3"), ("3", "3"), ("9", "3")] {
         assert_eq!(
             new.must(&format!("hello\t{version}")),
             answer,

@@ -169,6 +169,28 @@ fn a_second_sigterm_does_not_wait_for_the_worker() {
 }
 
 #[test]
+fn the_worker_says_how_long_ending_may_take_and_systemd_hears_it() {
+    let ear = Ear::open();
+    let (mut stage, mut worker) = Stage::open_with(&["--notify", &ear.path()]);
+    worker.must("control");
+    worker.must("ending\t0");
+    let child = worker.spawn_shell("child", "sleep 60");
+    assert!(alive(child), "a server that does not end is not hurried");
+    stage.signal(Signal::TERM);
+    assert_eq!(worker.must("event"), "Terminate");
+    assert_eq!(ear.said(), "STOPPING=1");
+    // An hour and the half second that the stage's children have to stop.
+    worker.must("ending\t3600000");
+    assert_eq!(ear.said(), "EXTEND_TIMEOUT_USEC=3600500000");
+    // No longer than a day, however long it says.
+    worker.must("ending\t99999999999");
+    assert_eq!(ear.said(), "EXTEND_TIMEOUT_USEC=86400500000");
+    worker.must("ending\t0");
+    assert!(stage.ended().success(), "what is over its limit is stopped");
+    assert!(!alive(child) && !alive(worker.pid));
+}
+
+#[test]
 fn a_worker_can_end_the_server_with_a_code() {
     let (mut stage, mut worker) = Stage::open();
     worker.must("stop\t7");
