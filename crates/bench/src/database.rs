@@ -3,6 +3,7 @@
 
 mod alone;
 mod beside;
+mod cpu;
 mod pgbench;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +62,12 @@ fn filled(cluster: &Cluster) -> Result<String, String> {
     sql(cluster, &name, "VACUUM ANALYZE users")?;
     sql(cluster, &name, "CHECKPOINT")?;
     Ok(name)
+}
+
+fn drop_database(cluster: &Cluster, database: &str) -> Result<(), String> {
+    let drop = format!("DROP DATABASE {database} WITH (FORCE)");
+    sql(cluster, "postgres", &drop)?;
+    sql(cluster, "postgres", "CHECKPOINT").map(|_| ())
 }
 
 fn sql(cluster: &Cluster, database: &str, sql: &str) -> Result<String, String> {

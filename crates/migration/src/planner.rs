@@ -297,6 +297,11 @@ pub(crate) fn rules(draft: &Draft, published: bool) -> Rules {
         published,
         rules: draft.rules.clone(),
         demands: draft.demands.clone(),
+        keys: draft
+            .backfills
+            .iter()
+            .map(|it| (it.table.name.clone(), it.key.clone()))
+            .collect(),
     }
 }
 

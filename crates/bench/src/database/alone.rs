@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use stage::Cluster;
 
-use super::{CHANGE, Heard, ROWS, filled, median, number, per_second, runner, sql};
+use super::{CHANGE, Heard, ROWS, drop_database, filled, median, number, per_second, runner, sql};
 
 /// Each figure is the median of so many.
 const ROUNDS: usize = 3;
@@ -99,10 +99,4 @@ async fn update(cluster: &Cluster, silent: &str) -> Result<(u64, u64), String> {
 fn lsn(cluster: &Cluster, database: &str) -> Result<u64, String> {
     let query = "SELECT (pg_current_wal_insert_lsn() - '0/0')::int8";
     number(cluster, database, query)
-}
-
-fn drop_database(cluster: &Cluster, database: &str) -> Result<(), String> {
-    let drop = format!("DROP DATABASE {database} WITH (FORCE)");
-    sql(cluster, "postgres", &drop)?;
-    sql(cluster, "postgres", "CHECKPOINT").map(|_| ())
 }

@@ -28,6 +28,8 @@ pub(super) struct Done {
 /// What programs felt from one moment to another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Felt {
+    /// Transactions.
+    pub(super) count: u64,
     pub(super) per_second: u64,
     pub(super) p50: Duration,
     pub(super) p99: Duration,
@@ -134,6 +136,7 @@ pub(super) fn felt(all: &[Done], (from, to): (Instant, Instant)) -> Felt {
     };
     let count = u64::try_from(took.len()).unwrap_or(u64::MAX);
     Felt {
+        count,
         per_second: super::per_second(count, (to - from).as_secs_f64()),
         p50: at(50),
         p99: at(99),

@@ -107,6 +107,43 @@ async fn rows_inserted_behind_the_cursor_are_right() {
     assert!(batches > 2, "{batches} batches");
 }
 
+/// Programs change nothing but a row's place: its key, or, where it has none, its page.
+async fn moved(create: &str, moving: &str) {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    database.run(create).await;
+    let mut program = database.connect().await;
+    let mut runner = runner(&database).await;
+    let file = "operations: [{add_column: {table: users, column: {name: nick, type: text}, up: upper(name)}}]";
+    let change = runner.plan("public", ("02_nick.yaml", file)).await.unwrap();
+    let filling = tokio::spawn(async move { runner.expand(&change).await });
+    while !filling.is_finished() {
+        program.client().batch_execute(moving).await.unwrap();
+    }
+    filling.await.unwrap().unwrap();
+    let missed =
+        "SELECT count(*) FROM public_02_nick.users WHERE nick IS DISTINCT FROM upper(name)";
+    assert_eq!(database.superuser(missed), "0");
+}
+
+#[tokio::test]
+async fn rows_that_only_move_past_the_cursor_are_right() {
+    moved(
+        "CREATE TABLE users (id uuid PRIMARY KEY, name text);
+        INSERT INTO users SELECT gen_random_uuid(), 'u' || n FROM generate_series(1, 40000) n",
+        "UPDATE users SET id = gen_random_uuid()
+            WHERE id IN (SELECT id FROM users WHERE id > gen_random_uuid() LIMIT 200)",
+    )
+    .await;
+    moved(
+        "CREATE TABLE users (name text, n int);
+        INSERT INTO users SELECT 'u' || n, n FROM generate_series(1, 40000) n",
+        "UPDATE users SET n = n + 1 WHERE ctid IN (SELECT ctid FROM users ORDER BY random() LIMIT 200)",
+    )
+    .await;
+}
+
 async fn refused(create: &str, key: Key) -> Option<(Runner, String)> {
     let database = Database::new()?;
     database.run(create).await;
