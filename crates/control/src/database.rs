@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use engine::Removed;
 use model::{DatabaseName, DatabasePolicy, SchemaAccount, SearchPath};
 use runtime::Pending;
 use tokio::sync::watch;
@@ -84,6 +85,15 @@ pub struct DatabaseFailed {
     pub again: Again,
 }
 
+/// Why a contract was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractFailed {
+    /// Why.
+    pub failed: DatabaseFailed,
+    /// What is gone all the same.
+    pub removed: Removed,
+}
+
 /// Whether a failure may pass by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
@@ -121,7 +131,7 @@ pub trait Databases: Send + Sync {
         site: Arc<Site>,
         migration: String,
         followed: Followed,
-    ) -> Pending<'static, Result<(), DatabaseFailed>>;
+    ) -> Pending<'static, Result<(), ContractFailed>>;
 
     /// Looks what stands in the history. Nothing is changed.
     fn look(&self, site: Arc<Site>) -> Pending<'static, Result<Standing, DatabaseFailed>>;

@@ -22,8 +22,10 @@ mod table;
 
 pub use clock::{Clock, rfc3339};
 pub use database::{
-    Again, DatabaseFailed, Databases, Expansion, Followed, Hear, MigrationFile, Site, Standing,
+    Again, ContractFailed, DatabaseFailed, Databases, Expansion, Followed, Hear, MigrationFile,
+    Site, Standing,
 };
+pub use engine::Removed;
 pub use handle::Handle;
 pub use host::Host;
 pub use publisher::Publisher;

@@ -88,7 +88,7 @@ pub enum Event {
         /// Up to which version.
         version: String,
         /// The error says how it failed; the versions before may still be served.
-        result: Result<(), String>,
+        result: Result<(), NotContracted>,
     },
     /// What stands in the history of a database, whoever wrote it.
     SchemaSeen {
@@ -109,4 +109,22 @@ pub enum Event {
     },
     /// The server is told to end: drain and stop everything.
     Terminate,
+}
+
+/// Why a contract ended without being done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotContracted {
+    /// For a person.
+    pub reason: String,
+    /// What is gone all the same.
+    pub removed: Removed,
+}
+
+/// What a contract that failed has removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// Nobody knows: the database was not reached, or somebody is at work there.
+    Unknown,
+    /// What the versions before this one needed, and nothing more; `None`: nothing at all.
+    Before(Option<String>),
 }

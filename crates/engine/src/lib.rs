@@ -33,7 +33,7 @@ mod view;
 
 pub use effect::{Effect, IfRefused, OldWindow, Spawn};
 pub use engine::{Engine, Place};
-pub use event::Event;
+pub use event::{Event, NotContracted, Removed};
 pub use recover::RecoverError;
 pub use status::{
     ClosedStatus, ContractStatus, DatabaseStatus, EndedStatus, InstanceStatus, PauseStatus,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Effect;
 use crate::batch::Batch;
 use crate::command::{Answer, not_now};
+use crate::event::{NotContracted, Removed};
 use crate::state::State;
 use crate::status::{ContractStatus, DatabaseStatus, VersionStatus};
 
@@ -47,6 +48,9 @@ pub(crate) struct Database {
     pub(crate) barred: BTreeMap<ServiceName, ReleaseId>,
     #[serde(default)]
     pub(crate) contract: Option<Contract>,
+    /// The last contract, if it was refused before it removed anything: the way back is open.
+    #[serde(default)]
+    pub(crate) refused: Option<Refused>,
     /// Versions that services came to and that somebody took back by hand.
     #[serde(default)]
     pub(crate) gone: BTreeSet<String>,
@@ -68,6 +72,26 @@ pub(crate) struct Contract {
     pub(crate) version: String,
     /// When it failed last, and why.
     pub(crate) failed: Option<(Time, String)>,
+    /// What was true before; `None` where an older Gapless began it.
+    #[serde(default)]
+    pub(crate) before: Option<Before>,
+}
+
+/// What a begun contract changes, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Before {
+    floor: Option<String>,
+    versions: BTreeMap<String, Reached>,
+    barred: BTreeMap<ServiceName, ReleaseId>,
+}
+
+/// A contract that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    version: String,
+    why: String,
+    /// When it is tried again.
+    again: Time,
 }
 
 impl Database {
@@ -79,6 +103,7 @@ impl Database {
             floor: None,
             barred: BTreeMap::new(),
             contract: None,
+            refused: None,
             gone: BTreeSet::new(),
         }
     }
@@ -89,6 +114,18 @@ impl Database {
             true => reached.at,
             false => reached.at.after(self.policy.contract_after),
         }
+    }
+
+    fn contract_status(&self) -> Option<ContractStatus> {
+        let begun = self.contract.as_ref().map(|contract| ContractStatus {
+            version: contract.version.clone(),
+            failed: contract.failed.as_ref().map(|(_, why)| why.clone()),
+        });
+        let refused = self.refused.as_ref().map(|refused| ContractStatus {
+            version: refused.version.clone(),
+            failed: Some(refused.why.clone()),
+        });
+        begun.or(refused)
     }
 
     fn is_approved(&self, reached: Reached) -> bool {
@@ -123,12 +160,51 @@ impl Database {
     /// The newest version up to which everything may be contracted now: what a contract removes
     /// is what all versions before it needed.
     fn due(&self, oldest: &Needed, now: Time) -> Option<&String> {
+        if self.refused.as_ref().is_some_and(|it| it.again > now) {
+            return None;
+        }
         let due = self.versions.iter().take_while(|(version, reached)| {
             oldest.allows(version)
                 && self.is_approved(**reached)
                 && self.window_ends(**reached) <= now
         });
         due.map(|(version, _)| version).last()
+    }
+
+    /// Takes in that the contract failed. Returns whether the way back is open again: it is where
+    /// nothing was removed that was not gone before.
+    fn withdraw(&mut self, (reason, removed): (&str, &Removed), now: Time) -> bool {
+        let Some(contract) = &mut self.contract else {
+            return false;
+        };
+        contract.failed = Some((now, reason.to_owned()));
+        let Removed::Before(floor) = removed else {
+            return false;
+        };
+        let Some(before) = contract.before.clone() else {
+            return false;
+        };
+        if *floor >= Some(contract.version.clone()) {
+            return false;
+        }
+        self.refused = Some(Refused {
+            version: contract.version.clone(),
+            why: reason.to_owned(),
+            again: now.after(RETRY),
+        });
+        self.contract = None;
+        let partly = *floor > before.floor;
+        self.floor = before.floor.max(floor.clone());
+        // What services came to meanwhile is known better than before.
+        for (version, reached) in before.versions {
+            if Some(&version) > self.floor.as_ref() {
+                self.versions.entry(version).or_insert(reached);
+            }
+        }
+        if !partly {
+            self.barred = before.barred;
+        }
+        !partly
     }
 
     /// When the contract that was begun is to be asked for (again), if nothing needs what it
@@ -163,6 +239,9 @@ pub(crate) fn approve(state: &mut State, name: &DatabaseName, when: When) -> Ans
             database: name.clone(),
         });
     };
+    if let Some(refused) = &mut database.refused {
+        refused.again = Time(0);
+    }
     if let Some(contract) = &mut database.contract {
         // What failed is tried again at once.
         contract.failed = contract.failed.take().map(|(_, why)| (Time(0), why));
@@ -208,6 +287,7 @@ pub(crate) fn settle(state: &mut State, now: Time, batch: &mut Batch) {
         };
         if decided {
             database.barred.extend(newest);
+            database.refused = None;
             batch.forward = true;
         }
         batch.acts.push(Effect::Contract {
@@ -228,12 +308,18 @@ fn begin(
 ) -> Option<String> {
     if database.contract.is_none() {
         let version = database.due(oldest, now)?.clone();
+        let before = Before {
+            floor: database.floor.clone(),
+            versions: database.versions.clone(),
+            barred: database.barred.clone(),
+        };
         // From here on nobody returns to before: this is written before anything is removed.
         database.floor = Some(version.clone());
         database.versions.retain(|known, _| *known > version);
         database.contract = Some(Contract {
             version,
             failed: None,
+            before: Some(before),
         });
     }
     let due = database.asks_at(oldest, asked)? <= now;
@@ -263,7 +349,7 @@ fn note_settled(state: &mut State, users: &Users, now: Time) {
 pub(crate) fn contracted(
     state: &mut State,
     (name, version): (&DatabaseName, &str),
-    result: Result<(), String>,
+    result: Result<(), NotContracted>,
     (now, batch): (Time, &mut Batch),
 ) {
     state.contract_asked.remove(name);
@@ -285,14 +371,16 @@ pub(crate) fn contracted(
                 "database `{name}` is contracted up to `{version}`: releases made for less cannot be rolled back to"
             )
         }
-        Err(reason) => {
-            let text = format!(
-                "database `{name}` was not contracted up to `{version}`: {reason}; it is tried again later, or now with `gapless migrate contract --database {name}`"
-            );
-            if let Some(contract) = &mut database.contract {
-                contract.failed = Some((now, reason));
-            }
-            text
+        Err(NotContracted { reason, removed }) => {
+            let back = match database.withdraw((&reason, &removed), now) {
+                true => {
+                    "; nothing that an older release needs was removed, so a rollback is possible"
+                }
+                false => "",
+            };
+            format!(
+                "database `{name}` was not contracted up to `{version}`: {reason}{back}; it is tried again later, or now with `gapless migrate contract --database {name}`"
+            )
         }
     };
     if let Some((service, _)) = user {
@@ -313,7 +401,8 @@ pub(crate) fn wakes(state: &State, now: Time) -> Vec<Time> {
             None => {
                 let versions = database.versions.values();
                 let ends = versions.map(|reached| database.window_ends(*reached));
-                times.extend(ends.filter(|end| *end > now));
+                let again = database.refused.iter().map(|refused| refused.again);
+                times.extend(ends.chain(again).filter(|end| *end > now));
             }
         }
     }
@@ -344,10 +433,7 @@ pub(crate) fn status(state: &State, now: Time) -> Vec<DatabaseStatus> {
             contracted: database.floor.clone(),
             gone: database.gone.clone(),
             waiting: database.versions.iter().map(version).collect(),
-            contract: database.contract.as_ref().map(|contract| ContractStatus {
-                version: contract.version.clone(),
-                failed: contract.failed.as_ref().map(|(_, why)| why.clone()),
-            }),
+            contract: database.contract_status(),
         }
     };
     state.server.databases.iter().map(one).collect()

@@ -44,6 +44,8 @@ pub(crate) enum Part {
     Publish,
     Contract,
     Abort,
+    /// What a contract that was refused has added goes again.
+    Withdraw,
 }
 
 impl Part {
@@ -53,6 +55,7 @@ impl Part {
             Self::Publish => "publish",
             Self::Contract => "contract",
             Self::Abort => "abort",
+            Self::Withdraw => "withdraw",
         }
     }
 
@@ -62,6 +65,7 @@ impl Part {
             Self::Publish => &plan.publish,
             Self::Contract => &plan.contract,
             Self::Abort => &plan.abort,
+            Self::Withdraw => &[],
         }
     }
 }

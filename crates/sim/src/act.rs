@@ -371,9 +371,18 @@ impl World<'_> {
             .map(|(id, _)| id.clone())
             .collect();
         self.model.contract_ordered(version, &living);
-        let result = match self.rng.percent(25) {
-            true => Err("others hold what it needs".to_owned()),
-            false => Ok(()),
+        let result = match self.rng.pick(&[0, 0, 0, 0, 0, 0, 1, 2]) {
+            0 => {
+                self.model.contract_done(version);
+                Ok(())
+            }
+            kind => Err(engine::NotContracted {
+                reason: "others hold what it needs".to_owned(),
+                removed: match kind {
+                    1 => engine::Removed::Unknown,
+                    _ => engine::Removed::Before(self.model.contract_withdrawn()),
+                },
+            }),
         };
         let event = Event::Contracted {
             database: database.clone(),

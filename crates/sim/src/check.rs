@@ -166,8 +166,10 @@ pub(crate) struct Model {
     ending: bool,
     /// So many workers have lived.
     lives: u64,
-    /// What versions of the database before this needed was removed.
+    /// What versions of the database before this needed was removed, or may be.
     contracted: Option<String>,
+    /// What versions of the database before this needed was removed.
+    removed: Option<String>,
 }
 
 /// What is known of an instance.

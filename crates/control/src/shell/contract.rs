@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use engine::{NotContracted, Removed};
 use model::{DatabaseName, ReleaseId, ServiceName};
 
 use super::{Message, Shell};
-use crate::database::{Again, DatabaseFailed, Followed};
+use crate::database::{Again, ContractFailed, Followed};
 
 impl Shell {
     /// Removes what only older versions of a database needed. Asked for again and again; what is
@@ -34,7 +35,11 @@ impl Shell {
         };
         let site = match self.site(&needed, None) {
             Ok(site) => Arc::new(site),
-            Err(reason) => return self.contracted((database, version), Err(reason)),
+            Err(reason) => {
+                let removed = Removed::Unknown;
+                let failed = NotContracted { reason, removed };
+                return self.contracted((database, version), Err(failed));
+            }
         };
         let Some(stop) = self.working.begin(&database) else {
             return;
@@ -53,24 +58,27 @@ impl Shell {
     fn contract_ended(
         &mut self,
         (database, version): (DatabaseName, String),
-        ended: Result<(), DatabaseFailed>,
+        ended: Result<(), ContractFailed>,
     ) {
         self.working.end(&database);
         match ended {
             Ok(()) => self.contracted((database, version), Ok(())),
-            Err(DatabaseFailed {
-                reason,
-                again: Again::Never,
-            }) => self.contracted((database, version), Err(reason)),
-            // It is asked for again.
-            Err(failed) => tracing::warn!(%database, failed.reason, "not contracted yet"),
+            Err(ContractFailed { failed, removed }) => match failed.again {
+                Again::Never => {
+                    let reason = failed.reason;
+                    let failed = NotContracted { reason, removed };
+                    self.contracted((database, version), Err(failed));
+                }
+                // It is asked for again.
+                Again::Later => tracing::warn!(%database, failed.reason, "not contracted yet"),
+            },
         }
     }
 
     fn contracted(
         &mut self,
         (database, version): (DatabaseName, String),
-        result: Result<(), String>,
+        result: Result<(), NotContracted>,
     ) {
         self.queue.push_back(engine::Event::Contracted {
             database,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use control::api::{Code, Deployed, StatusAnswer};
-use control::{SecretValue, Standing};
+use control::{Again, ContractFailed, DatabaseFailed, Removed, SecretValue, Standing};
 use model::{
     Argv, Command, Database, DatabaseName, DatabasePolicy, Outcome, Project, ReleaseId, SearchPath,
     Service,
@@ -124,6 +124,42 @@ async fn a_contract_bars_the_way_back_to_what_it_removed() {
     let refused = refused.unwrap_err();
     assert_eq!(refused.code, Code::Refused);
     assert!(refused.to_string().contains("`02_b`"), "{refused}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_contract_that_removed_nothing_leaves_the_way_back_open() {
+    let world = World::new();
+    let worker = world.start();
+    worker.set_url().await;
+    worker
+        .migrate(&project(&world, &[("web", tied("one"))]), 1)
+        .await;
+    worker.contracted("01_t").await;
+    *world.databases.refuses.lock().unwrap() = Some(ContractFailed {
+        failed: DatabaseFailed {
+            reason: "row 7 is in the way".to_owned(),
+            again: Again::Never,
+        },
+        removed: Removed::Before(Some("01_t".to_owned())),
+    });
+    worker
+        .migrate(&project(&world, &[("web", tied("two"))]), 2)
+        .await;
+    worker
+        .until(|status| {
+            let database = &status.engine.databases[0];
+            let contract = database.contract.as_ref();
+            let failed = contract.is_some_and(|contract| contract.failed.is_some());
+            failed && database.contracted.as_deref() == Some("01_t")
+        })
+        .await;
+    let rollback = Command::Rollback {
+        service: web(),
+        release: Some(ReleaseId(1)),
+    };
+    let accepted = worker.handle.command(rollback, "test".to_owned()).await;
+    let receipt = worker.receipt(accepted.unwrap().rollouts[&web()]).await;
+    assert_eq!(receipt.outcome, Outcome::Completed, "{}", receipt.reason);
 }
 
 #[tokio::test(flavor = "local")]

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use control::{
-    Again, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site, Standing,
+    Again, ContractFailed, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site,
+    Standing,
 };
 use model::{LockWaits, SchemaAccount};
 use runtime::Pending;
@@ -15,6 +16,8 @@ pub(crate) struct FakeDatabases {
     pub(crate) asked: Mutex<Vec<String>>,
     /// What stands in the history; `None`: nobody answers.
     pub(crate) standing: Mutex<Option<Standing>>,
+    /// What becomes of the next contract; `None`: it is done.
+    pub(crate) refuses: Mutex<Option<ContractFailed>>,
 }
 
 impl Databases for FakeDatabases {
@@ -47,10 +50,11 @@ impl Databases for FakeDatabases {
         site: Arc<Site>,
         migration: String,
         _followed: Followed,
-    ) -> Pending<'static, Result<(), DatabaseFailed>> {
+    ) -> Pending<'static, Result<(), ContractFailed>> {
         let text = format!("contract {} {migration}", site.url.expose());
         self.asked.lock().unwrap().push(text);
-        Box::pin(async { Ok(()) })
+        let refused = self.refuses.lock().unwrap().take();
+        Box::pin(async { refused.map_or(Ok(()), Err) })
     }
 
     fn look(&self, _: Arc<Site>) -> Pending<'static, Result<Standing, DatabaseFailed>> {

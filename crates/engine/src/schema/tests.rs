@@ -107,3 +107,43 @@ fn a_begun_contract_is_not_asked_for_while_anything_needs_what_it_removes() {
     );
     assert!(begin(&mut database, (&newer, None), hours(20)).is_some());
 }
+
+fn refused(database: &mut Database, removed: Removed, now: Time) -> bool {
+    database.withdraw(("row 7 is in the way", &removed), now)
+}
+
+#[test]
+fn a_contract_that_is_refused_before_it_removes_anything_leaves_the_way_back_open() {
+    let newer = from(Some("03"));
+    let again = Some("03".to_owned());
+    let mut database = database(false);
+    database.floor = Some("01".to_owned());
+    database.settle(&name("web"), Some("02"), hours(0));
+    database.settle(&name("web"), Some("03"), hours(0));
+    let before = database.clone();
+    assert_eq!(begin(&mut database, (&newer, None), hours(2)), again);
+    assert_eq!(database.floor, again);
+    let nothing = Removed::Before(Some("01".to_owned()));
+    assert!(refused(&mut database, nothing, hours(2)));
+    assert_eq!(
+        (&database.floor, &database.versions, &database.barred),
+        (&before.floor, &before.versions, &before.barred)
+    );
+    let status = database.contract_status().unwrap();
+    assert_eq!(status.failed.as_deref(), Some("row 7 is in the way"));
+    // It is tried again, later.
+    let retry = hours(2).after(RETRY);
+    assert_eq!(
+        begin(&mut database, (&newer, None), Time(retry.0 - 1)),
+        None
+    );
+    assert_eq!(begin(&mut database, (&newer, None), retry), again);
+    // Nobody knows whether it removed something.
+    assert!(!refused(&mut database, Removed::Unknown, retry));
+    assert_eq!(database.floor, again);
+    // The first of two is done.
+    let first = Removed::Before(Some("02".to_owned()));
+    assert!(!refused(&mut database, first, retry));
+    assert_eq!(database.floor.as_deref(), Some("02"));
+    assert_eq!(database.versions.keys().collect::<Vec<_>>(), ["03"]);
+}

@@ -1,8 +1,8 @@
 //! The two ends of a change: contract and abort.
 
-use migration::plan::{Plan, Run, Step};
+use migration::plan::{Cost, Plan, Run, Step};
 
-use super::{Part, Runner, found, plan_of, unfinished};
+use super::{Part, Runner, found, plan_of, step, unfinished};
 use crate::change;
 use crate::error::DatabaseError;
 use crate::state::{self, Entry, Phase};
@@ -10,7 +10,7 @@ use crate::unconverted;
 
 impl Runner {
     /// Removes what the version before `version` needed. Its steps begin with what may still
-    /// refuse, so that a refusal leaves both versions served.
+    /// refuse: a refusal leaves both versions served, and the change published as before.
     ///
     /// # Errors
     ///
@@ -57,7 +57,10 @@ impl Runner {
             }
             state::set_plan(&self.connection.client, (rank, Phase::Contract), &plan).await?;
         }
-        self.steps(rank, Part::Contract, &plan).await?;
+        if let Err(error) = self.steps(rank, Part::Contract, &plan).await {
+            self.withdraw((rank, version), &plan, &error).await;
+            return Err(error);
+        }
         unconverted::forget(&self.connection.client, rank).await?;
         let base = plan.version.base.as_str();
         self.remove_logins(base, |older| older < version).await?;
@@ -107,12 +110,32 @@ impl Runner {
     /// Whether a contract that was begun has removed nothing: what is refused leaves nothing,
     /// but what runs alone may.
     async fn is_untouched(&self, entry: &Entry) -> Result<bool, DatabaseError> {
-        let plan = plan_of(entry)?;
+        self.has_only_proved(entry.installed_rank, &plan_of(entry)?)
+            .await
+    }
+
+    async fn has_only_proved(&self, rank: i32, plan: &Plan) -> Result<bool, DatabaseError> {
         let proofs = proofs(&plan.contract);
         let alone = |step: &Step| matches!(step.run, Run::Alone { .. });
-        let done = self.done(entry.installed_rank, Part::Contract).await?;
+        let done = self.done(rank, Part::Contract).await?;
         let proving = |position: &i32| usize::try_from(*position).is_ok_and(|it| it < proofs);
         Ok(done.iter().all(proving) && !plan.contract.get(done.len()).is_some_and(alone))
+    }
+
+    /// After a contract that was refused before anything went: what it demanded for its proofs
+    /// is demanded no longer, and the way back stays open. Where that cannot be done either, the
+    /// contract stands as begun; it can be run again, or the change be taken back.
+    async fn withdraw(&mut self, (rank, version): (i32, &str), plan: &Plan, error: &DatabaseError) {
+        let refused = error.is_for_good() || matches!(error, DatabaseError::Patience { .. });
+        if !refused || !matches!(self.has_only_proved(rank, plan).await, Ok(true)) {
+            return;
+        }
+        let place = step::Place {
+            rank,
+            part: Part::Withdraw,
+            position: 0,
+        };
+        let _ = step::run(self, place, &withdrawal((rank, version), plan)).await;
     }
 
     /// What stands below the change may have been contracted since it was planned.
@@ -148,6 +171,33 @@ impl Runner {
         let base = plan.version.base.as_str();
         self.remove_logins(base, |its| its == version).await?;
         state::set_phase(&self.connection.client, rank, Phase::Aborted, None).await
+    }
+}
+
+/// The step that takes back what a contract begins with.
+fn withdrawal((rank, version): (i32, &str), plan: &Plan) -> Step {
+    let proving = &plan.contract[..proofs(&plan.contract)];
+    let validated = proving.iter().filter(|step| step.run == Run::Validate);
+    let dropped = validated
+        .flat_map(|step| &step.statements)
+        .map(|sql| sql.replacen(" VALIDATE CONSTRAINT ", " DROP CONSTRAINT IF EXISTS ", 1));
+    let mut statements: Vec<String> = dropped.collect();
+    statements.push(format!(
+        "DELETE FROM gapless.step WHERE installed_rank = {rank} AND part IN ('{}', '{}')",
+        Part::Contract.name(),
+        Part::Withdraw.name()
+    ));
+    statements.push(format!(
+        "UPDATE gapless.history SET phase = '{}' WHERE installed_rank = {rank}",
+        Phase::Published.name()
+    ));
+    Step {
+        title: format!("leave `{version}` published"),
+        statements,
+        run: Run::Together,
+        locks: proving.iter().flat_map(|step| step.locks.clone()).collect(),
+        cost: Cost::Instant,
+        why: "drops constraints that were added a moment ago".to_owned(),
     }
 }
 

@@ -357,6 +357,8 @@ async fn a_contract_that_is_refused_leaves_both_versions_served() {
         ),
         "u77U77"
     );
+    let history = runner.history().await.unwrap();
+    assert_eq!(history[0].phase, Phase::Published, "nothing was removed");
     database.run("DELETE FROM users WHERE id = 77").await;
     runner.contract("02_nick").await.unwrap();
 }

@@ -371,3 +371,36 @@ operations:
     let row = "SELECT age || loud || pg_typeof(age) FROM users WHERE id = 7";
     assert_eq!(database.superuser(row), "70Xinteger");
 }
+
+/// What a contract demands of rows to prove it is demanded of nobody once it was refused.
+#[tokio::test]
+async fn a_refused_contract_leaves_programs_of_the_old_version_as_free_as_before() {
+    let text = "
+operations:
+  - alter_column: {table: users, column: age, type: int, up: age::int, down: age::text, check: {name: grown, constraint: age > 0}}
+";
+    let Some((database, mut runner)) = users(text).await else {
+        return;
+    };
+    database
+        .run("INSERT INTO users VALUES (9000, '-5', 'old')")
+        .await;
+    // Somebody removed the note, so that only the proof finds the row.
+    database.superuser("DELETE FROM gapless.unconverted");
+    let constraints = "SELECT string_agg(conname, ',' ORDER BY conname) FROM pg_constraint WHERE conrelid = 'users'::regclass";
+    let before = database.superuser(constraints);
+    let error = runner.contract("02_change").await.unwrap_err();
+    assert_eq!(
+        error.sql_state().map(|it| it.code()),
+        Some("23514"),
+        "{error}"
+    );
+    assert_eq!(database.superuser(constraints), before);
+    let history = runner.history().await.unwrap();
+    assert_eq!(history[0].phase, postgres::Phase::Published);
+    database
+        .run("UPDATE users SET age = '-3' WHERE id = 9000; INSERT INTO users VALUES (9001, '-4', 'old')")
+        .await;
+    let ages = "SELECT string_agg(age, ',' ORDER BY id) FROM users WHERE id >= 9000";
+    assert_eq!(database.superuser(ages), "-3,-4");
+}

@@ -35,6 +35,17 @@ impl Model {
         }
     }
 
+    /// It was.
+    pub(crate) fn contract_done(&mut self, version: &str) {
+        self.removed = self.removed.take().max(Some(version.to_owned()));
+    }
+
+    /// Nothing of it was. Returns what was removed before.
+    pub(crate) fn contract_withdrawn(&mut self) -> Option<String> {
+        self.contracted.clone_from(&self.removed);
+        self.removed.clone()
+    }
+
     /// Whether an instance finds what its release needs of the database.
     fn check_schema(&mut self, instance: &InstanceId, does: &str) {
         let facts = self.facts(&instance.service, instance.release);

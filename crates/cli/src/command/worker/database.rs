@@ -6,7 +6,8 @@ mod record;
 use std::sync::Arc;
 
 use control::{
-    Again, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site, Standing,
+    Again, ContractFailed, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Removed,
+    Site, Standing,
 };
 use model::SchemaVersion;
 use postgres::{
@@ -48,7 +49,7 @@ impl Databases for Postgres {
         site: Arc<Site>,
         migration: String,
         followed: Followed,
-    ) -> Pending<'static, Result<(), DatabaseFailed>> {
+    ) -> Pending<'static, Result<(), ContractFailed>> {
         Box::pin(async move {
             let record = Record::new(&site);
             contract(&site, &migration, (&followed, &record)).await
@@ -148,17 +149,48 @@ fn check_served(entries: &[Entry], (base, last): (&str, &str)) -> Result<(), Dat
 async fn contract(
     site: &Site,
     migration: &str,
-    (followed, record): (&Followed, &Arc<Record>),
-) -> Result<(), DatabaseFailed> {
-    let mut runner = open(site, (followed, record)).await.map_err(failed)?;
-    let entries = runner.history().await.map_err(failed)?;
+    followed: (&Followed, &Arc<Record>),
+) -> Result<(), ContractFailed> {
+    let unknown = |error| ContractFailed {
+        failed: failed(error),
+        removed: Removed::Unknown,
+    };
+    let mut runner = open(site, followed).await.map_err(unknown)?;
+    let Err(error) = contract_all(&mut runner, (site, migration), followed.0).await else {
+        return Ok(());
+    };
+    // Nobody else is at work there while the runner lives.
+    let removed = match runner.history().await {
+        Ok(entries) => Removed::Before(removed(&entries, &site.schema)),
+        Err(_) => Removed::Unknown,
+    };
+    Err(ContractFailed {
+        failed: failed(error),
+        removed,
+    })
+}
+
+/// The newest version whose contract has removed something, or may have.
+fn removed(entries: &[Entry], base: &str) -> Option<String> {
+    let begun = entries.iter().filter(|entry| {
+        entry.base == base && matches!(entry.phase, Phase::Contract | Phase::Contracted)
+    });
+    begun.map(|entry| entry.version.clone()).max()
+}
+
+async fn contract_all(
+    runner: &mut Runner,
+    (site, migration): (&Site, &str),
+    followed: &Followed,
+) -> Result<(), DatabaseError> {
+    let entries = runner.history().await?;
     let due = entries.iter().filter(|entry| {
         entry.base == site.schema
             && entry.version.as_str() <= migration
             && matches!(entry.phase, Phase::Published | Phase::Contract)
     });
     for entry in due {
-        runner.contract(&entry.version).await.map_err(failed)?;
+        runner.contract(&entry.version).await?;
         (followed.hear)(format!("`{}` is contracted", entry.version));
     }
     Ok(())
