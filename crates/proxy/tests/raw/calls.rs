@@ -11,7 +11,7 @@ use traffic::Outcome;
 
 use crate::frames::*;
 use crate::http2::{get, speak, whole};
-use crate::world::{Ended, Program, World, until};
+use crate::world::{Connection, Ended, Program, World, until};
 
 /// A program that has each request answered by `answer`, many at a time.
 pub(crate) fn speaking(
@@ -220,36 +220,47 @@ fn a_program_that_does_not_speak_http2_gets_no_request() {
 }
 
 #[test]
+fn a_response_that_its_program_resets_ends_the_clients_without_an_end() {
+    breaks_off(|connection| {
+        connection.greet(b"")?;
+        // On one connection: who else is on it goes on.
+        loop {
+            let stream = connection.called()?;
+            let half = frame(DATA, 0, stream, b"half");
+            let whole = [head(stream, 0, &[("", "200")]), half];
+            connection.send([whole.concat(), reset(stream, INTERNAL_ERROR)].concat())?;
+        }
+    });
+}
+
+#[test]
 fn a_program_that_dies_within_its_response_ends_the_clients_without_an_end() {
-    for bytes in [
-        frame(RST_STREAM, 0, 1, &INTERNAL_ERROR.to_be_bytes()),
-        Vec::new(),
-    ] {
-        let dying = Program::new({
-            let bytes = bytes.clone();
-            move |connection| {
-                connection.greet(b"")?;
-                let stream = connection.called()?;
-                connection.send(head(stream, 0, &[("", "200")]))?;
-                connection.send([frame(DATA, 0, stream, b"half"), bytes.clone()].concat())
-            }
-        });
-        let world = World::calling(&[&dying]);
-        let mut client = world.client();
-        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-        client.read_to(b"half\r\n");
-        let (rest, ended) = client.rest();
-        assert!(
-            rest.is_empty() && ended == Ended::Reset,
-            "{rest:?} {ended:?}"
-        );
-        speak(&world, async |send| {
-            let mut send = send.ready().await.unwrap();
-            let (response, _) = send.send_request(get("/"), true).unwrap();
-            assert!(whole(response).await.unwrap_err().is_reset());
-        });
-        world.expect_outcomes(10, &[(Outcome::Truncated, 2)]);
-    }
+    breaks_off(|connection| {
+        connection.greet(b"")?;
+        let stream = connection.called()?;
+        connection.send(head(stream, 0, &[("", "200")]))?;
+        connection.send(frame(DATA, 0, stream, b"half"))
+    });
+}
+
+/// Has two clients meet a program that says half of a response and no more.
+fn breaks_off(program: impl Fn(&mut Connection) -> Option<()> + Send + Sync + 'static) {
+    let program = Program::new(program);
+    let world = World::calling(&[&program]);
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.read_to(b"half\r\n");
+    let (rest, ended) = client.rest();
+    assert!(
+        rest.is_empty() && ended == Ended::Reset,
+        "{rest:?} {ended:?}"
+    );
+    speak(&world, async |send| {
+        let mut send = send.ready().await.unwrap();
+        let (response, _) = send.send_request(get("/"), true).unwrap();
+        assert!(whole(response).await.unwrap_err().is_reset());
+    });
+    world.expect_outcomes(10, &[(Outcome::Truncated, 2)]);
 }
 
 #[test]
