@@ -93,7 +93,7 @@ impl Caller {
         RewriteRequest {
             forwarded: Forwarded {
                 peer: &client.peer_text,
-                client: self.text.as_ref().unwrap_or(&client.peer_text),
+                client: self.text.as_deref().unwrap_or(&client.peer_text),
                 proto: client.scheme(),
                 trust: self.trust,
             },

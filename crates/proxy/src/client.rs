@@ -107,7 +107,7 @@ pub(crate) struct Client<S: Stream> {
     /// The client's address.
     pub(crate) peer: SocketAddr,
     /// Its address in text, without the port.
-    pub(crate) peer_text: String,
+    pub(crate) peer_text: Rc<str>,
     pub(crate) security: Security,
     reading: bool,
     pub(crate) side: Side,
@@ -116,13 +116,18 @@ pub(crate) struct Client<S: Stream> {
     _seat: Option<Seat>,
 }
 
+/// An address in text, without the port, for everything of a connection to share.
+fn text(peer: SocketAddr) -> Rc<str> {
+    Rc::from(peer.ip().to_canonical().to_string())
+}
+
 /// What is the same for every request of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     thread: Rc<Thread>,
     entrance: Rc<Entrance>,
     peer: SocketAddr,
-    peer_text: String,
+    peer_text: Rc<str>,
     security: Security,
 }
 
@@ -152,7 +157,7 @@ pub(crate) enum After {
 
 impl<S: Stream> Client<S> {
     pub(crate) fn new(arrival: Arrival, stream: S, security: Security) -> Self {
-        let peer_text = arrival.peer.ip().to_canonical().to_string();
+        let peer_text = text(arrival.peer);
         Self {
             thread: arrival.thread,
             entrance: arrival.entrance,
@@ -173,7 +178,7 @@ impl<S: Stream> Client<S> {
             thread: Rc::clone(&self.thread),
             entrance: Rc::clone(&self.entrance),
             peer: self.peer,
-            peer_text: self.peer_text.clone(),
+            peer_text: Rc::clone(&self.peer_text),
             security: self.security.clone(),
         }
     }
@@ -241,7 +246,7 @@ impl<S: Stream> Client<S> {
     /// Notes whose connection this is.
     pub(crate) fn rename(&mut self, peer: SocketAddr) {
         self.peer = peer;
-        self.peer_text = peer.ip().to_canonical().to_string();
+        self.peer_text = text(peer);
     }
 
     /// Counts the connection among those of the address that it has now. False: there are too many.

@@ -166,7 +166,8 @@ fn response(head: &ResponseHead, status: u16) -> io::Result<Response<()>> {
             continue;
         }
         let name = HeaderName::from_bytes(header.name).map_err(io::Error::other)?;
-        let value = HeaderValue::from_bytes(header.value).map_err(io::Error::other)?;
+        let mut value = HeaderValue::from_bytes(header.value).map_err(io::Error::other)?;
+        value.set_sensitive(head::is_never_repeated(&name));
         response.headers_mut().append(name, value);
     }
     Ok(response)

@@ -6,7 +6,7 @@ use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
-use http1::Framing;
+use http1::{Framing, REQUEST_ID, TRACEPARENT};
 
 use super::inbound::Source;
 use super::switch;
@@ -134,6 +134,12 @@ pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// True if a field has another value in each message: kept for the next one as others are, it
+/// would only push these out, and make what is kept longer to search.
+pub(super) fn is_never_repeated(name: &HeaderName) -> bool {
+    [REQUEST_ID, TRACEPARENT].contains(&name.as_str())
+}
+
 /// The fields of a trailer section of HTTP/1.1, which ends with an empty line.
 pub(super) fn read_trailers(section: &[u8]) -> Option<HeaderMap> {
     let mut trailers = HeaderMap::new();
@@ -185,7 +191,8 @@ pub(super) fn read_request(head: &[u8], scheme: &str) -> Option<Read> {
                 if name_text == "content-length" {
                     framing = Framing::Length(std::str::from_utf8(value).ok()?.parse().ok()?);
                 }
-                let value = HeaderValue::from_bytes(value).ok()?;
+                let mut value = HeaderValue::from_bytes(value).ok()?;
+                value.set_sensitive(is_never_repeated(&name));
                 request.headers_mut().append(name, value);
             }
         }
@@ -259,5 +266,20 @@ fn write_status<T>(response: &Response<T>, out: &mut Vec<u8>) {
 pub(super) fn write_all(fields: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in fields {
         field(out, name.as_str(), value.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_each_message_is_not_kept_for_the_next() {
+        let head =
+            b"GET / HTTP/1.1\r\nhost: h\r\nx-request-id: 1\r\ntraceparent: 2\r\naccept: 3\r\n\r\n";
+        let read = read_request(head, "http").unwrap();
+        let fields = ["x-request-id", "traceparent", "accept"];
+        let kept = fields.map(|name| !read.request.headers()[name].is_sensitive());
+        assert_eq!(kept, [false, false, true]);
     }
 }

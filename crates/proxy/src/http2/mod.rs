@@ -227,8 +227,10 @@ impl<S: Stream> Serving<'_, S> {
         let key = (self.thread.random(), self.thread.random());
         let bridge = Bridge::new(request, respond, key);
         let client = Client::of_stream(&self.origin, bridge);
+        // Apart, since the runtime moves a task several times and this is a large one.
+        let serving = Box::pin(serve::serve_stream(client));
         tokio::task::spawn_local(async move {
-            if let After::Answered(_) = serve::serve_stream(client).await {
+            if let After::Answered(_) = serving.await {
                 open.0.meter.refund();
             }
             drop(open);
