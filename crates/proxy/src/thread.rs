@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use http1::Persist;
 use ledger::Writer;
@@ -43,6 +44,9 @@ use crate::wire::Wire;
 const FREE_EXCHANGES_MAX: usize = 256;
 /// Every how many ticks idle connections and memory are looked through.
 const SWEEP_TICKS: u32 = 10;
+/// How often a thread ticks to which nobody has been connected for that many ticks: there is
+/// nobody whose time could be over.
+const REST: Duration = Duration::from_secs(1);
 
 /// What a thread is given beside its sockets.
 #[derive(Debug)]
@@ -75,6 +79,9 @@ pub(crate) struct Thread {
     /// Wakes the thread's main task when a connection ends.
     pub(crate) ended: Notify,
     connections: Local<u32>,
+    /// Set while ticks are rare, and what makes them frequent again.
+    rests: Local<bool>,
+    roused: Notify,
     crowd: Crowd,
     /// Requests that are at an endpoint.
     pub(crate) claims: Local<u32>,
@@ -118,6 +125,8 @@ impl Thread {
             trunks: Trunks::default(),
             ended: Notify::new(),
             connections: Local::new(0),
+            rests: Local::new(false),
+            roused: Notify::new(),
             crowd: Crowd::default(),
             claims: Local::new(0),
             told: Local::new(0),
@@ -222,6 +231,11 @@ impl Thread {
     pub(crate) fn connection_begins(&self) {
         self.connections.set(self.connections.get() + 1);
         self.writer.connection_begins();
+        if self.rests.replace(false) {
+            // Deadlines count from the last tick, which is long ago.
+            self.watches.tick();
+            self.roused.notify_one();
+        }
     }
 
     pub(crate) fn connection_ends(&self) {
@@ -242,12 +256,40 @@ impl Thread {
         self.trunks.retain(|cell| routing.has(cell));
         self.watches.stay(|cell| routing.has(cell));
         self.access.set(routing.table.access_log);
-        let now = self.watches.coarse_micros();
-        self.standings.borrow_mut().follow(&routing.table, now);
+        self.standings
+            .borrow_mut()
+            .follow(&routing.table, now_micros());
         *self.routing.borrow_mut() = routing;
         self.applied.set(self.applied.get() + 1);
         self.watches.wake(|state| state == State::Waiting);
         self.writer.confirm(revision);
+    }
+
+    /// Does what is to be done often.
+    fn tick(&self) {
+        self.watches.tick();
+        self.writer.beat(self.watches.coarse_micros());
+        self.access.flush();
+        self.call_firsts(|_| true);
+    }
+
+    /// Looks through what is kept, and frees what nobody needs.
+    fn sweep(&self) {
+        let now = self.watches.coarse_micros();
+        self.pool.sweep(now);
+        self.trunks.sweep(now);
+        self.watches.wake(|state| state == State::Waiting);
+        self.shrink();
+    }
+
+    /// Waits for a while, or until somebody connects.
+    async fn rest(&self) {
+        self.rests.set(true);
+        tokio::select! {
+            () = tokio::time::sleep(REST) => {}
+            () = self.roused.notified() => {}
+        }
+        self.rests.set(false);
     }
 
     /// Notes that a connection came, whether or not it could be accepted.
@@ -381,20 +423,23 @@ fn obey(thread: &Thread, listeners: &mut Listeners, orders: Orders) {
 }
 
 async fn tick(thread: Rc<Thread>) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for number in 0_u32.. {
-        interval.tick().await;
-        thread.watches.tick();
-        let now = thread.watches.coarse_micros();
-        thread.writer.beat(now);
-        thread.access.flush();
-        thread.call_firsts(|_| true);
-        if number.is_multiple_of(SWEEP_TICKS) {
-            thread.pool.sweep(now);
-            thread.trunks.sweep(now);
-            thread.watches.wake(|state| state == State::Waiting);
-            thread.shrink();
+    let (mut until_sweep, mut alone) = (0, 0);
+    loop {
+        thread.tick();
+        if until_sweep == 0 {
+            thread.sweep();
+            until_sweep = SWEEP_TICKS;
+        }
+        alone = match thread.connections() {
+            0 => alone + 1,
+            _ => 0,
+        };
+        if alone < SWEEP_TICKS {
+            tokio::time::sleep(TICK).await;
+            until_sweep -= 1;
+        } else {
+            thread.rest().await;
+            (until_sweep, alone) = (0, SWEEP_TICKS - 1);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ledger::Writer;
 use model::{Compare, Revision};
@@ -23,7 +24,9 @@ use crate::clock::now_micros;
 use crate::keeper::Tls;
 use crate::orders::{Ending, OrderBox, Orders};
 use crate::routing::Routing;
-use crate::watch::TICK;
+
+/// How often the thread shows that it lives.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// What the tasks of the thread share.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ async fn follow(
     orders: &OrderBox,
 ) {
     let mut ending = Ending::Serving;
-    let mut tick = tokio::time::interval(TICK);
+    let mut tick = tokio::time::interval(BEAT);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while ending < Ending::Now
         && (ending == Ending::Serving || thread.open.get() > 0 || !received.is_empty())

@@ -33,6 +33,7 @@ mod programs;
 mod refusals;
 mod repeats;
 mod resets;
+mod rests;
 mod secure;
 mod shadow;
 mod splits;
