@@ -29,7 +29,8 @@ const SERVICES: usize = 200;
 const ENDPOINTS: usize = 4_000;
 const THREADS: u32 = 2;
 const CLIENTS: usize = 16;
-const PUBLICATIONS: u64 = 200;
+const PUBLICATIONS: usize = 100;
+const IDLE_PUBLICATIONS: usize = 10;
 const LOOKUPS: usize = 2_000_000;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -44,7 +45,18 @@ fn main() -> Outcome<()> {
     rustix::fs::ftruncate(&memory, ledger::SIZE)?;
     let ledger = Ledger::map(&memory)?;
     let proxy = start(&ledger, (listen, socket))?;
-    let (mut idle, _) = publish((&proxy, &ledger), (&table, 1), None);
+    let (moved, rerouted) = (moved(&table), rerouted(&table));
+    let mut next = Revision(1);
+    let mut published = |tables: [&Table; 2], count, pause| {
+        let mut took = Vec::new();
+        for number in 0..count {
+            std::thread::sleep(pause);
+            took.push(publish((&proxy, &ledger), tables[number % 2], next));
+            next = Revision(next.0 + 1);
+        }
+        took
+    };
+    let mut idle = published([&table, &moved], IDLE_PUBLICATIONS, Duration::ZERO);
     let done = Arc::new(AtomicU64::new(0));
     let over = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)
@@ -57,34 +69,62 @@ fn main() -> Outcome<()> {
         std::thread::sleep(Duration::from_millis(1));
     }
     let begun = (Instant::now(), done.load(Ordering::Relaxed));
-    let pause = Some(Duration::from_millis(20));
-    let (mut loaded, last) = publish((&proxy, &ledger), (&table, PUBLICATIONS), pause);
+    let pause = Duration::from_millis(20);
+    let mut moves = published([&table, &moved], PUBLICATIONS, pause);
+    let mut reroutes = published([&table, &rerouted], PUBLICATIONS, pause);
     let rate = (done.load(Ordering::Relaxed) - begun.1) as f64 / begun.0.elapsed().as_secs_f64();
     over.store(true, Ordering::Relaxed);
     let whole = clients.into_iter().filter_map(|one| one.join().ok());
     let failed = whole.filter(|&fine| !fine).count();
     proxy.stop(Duration::from_secs(1));
-    let median = quantile(&mut loaded, 50);
     eprintln!(
         "a route of {ROUTES} is found in {match_nanos:.0} ns; their index is made in {index_micros} µs"
-    );
-    eprintln!(
-        "a table is confirmed by {THREADS} threads after {median} µs (p99 {} µs, alone {} µs) at {rate:.0} requests/s",
-        quantile(&mut loaded, 99),
-        quantile(&mut idle, 50),
     );
     let figures = serde_json::json!({
         "routes": ROUTES,
         "endpoints": ENDPOINTS,
         "match_nanos": match_nanos,
         "index_micros": index_micros,
-        "confirmed_micros": { "p50": median, "p99": quantile(&mut loaded, 99), "worst": quantile(&mut loaded, 100) },
-        "revision": last,
+        "alone_micros": told("other endpoints, alone,", &mut idle),
+        "confirmed_micros": told("other endpoints", &mut moves),
+        "rerouted_micros": told("other routes", &mut reroutes),
         "requests_per_second": rate,
         "clients_failed": failed,
     });
+    eprintln!("that was at {rate:.0} requests/s");
     println!("{figures}");
     Ok(())
+}
+
+fn told(what: &str, took: &mut [u64]) -> serde_json::Value {
+    let [median, p99, worst] = [50, 99, 100].map(|percent| quantile(took, percent));
+    eprintln!(
+        "a table with {what} is confirmed by {THREADS} threads after {median} µs (p99 {p99} µs)"
+    );
+    serde_json::json!({ "p50": median, "p99": p99, "worst": worst })
+}
+
+/// The table with another endpoint, as the next step of a rollout has it.
+fn moved(table: &Table) -> Table {
+    let mut table = table.clone();
+    let services = table.services.iter_mut();
+    for endpoint in services.flat_map(|service| service.stable.endpoints.last_mut()) {
+        endpoint.instance.serial += 1;
+    }
+    table
+}
+
+/// The table with a route that leads elsewhere, as a deploy of another file has it.
+fn rerouted(table: &Table) -> Table {
+    let mut table = table.clone();
+    for route in table
+        .listeners
+        .iter_mut()
+        .flat_map(|one| one.routes.last_mut())
+    {
+        route.service = 0;
+    }
+    table
 }
 
 /// How long this thread was running so far, whatever else the machine does.
@@ -121,29 +161,18 @@ fn matching(listen: SocketAddr, table: &Table) -> (u128, f64) {
     (index_micros, nanos)
 }
 
-/// Publishes so many tables, and how long each took to be confirmed, in microseconds.
-fn publish(
-    (proxy, ledger): (&Proxy, &Ledger),
-    (table, count): (&Table, u64),
-    pause: Option<Duration>,
-) -> (Vec<u64>, u64) {
-    let first = if pause.is_some() { 2 } else { 1 };
-    let mut took = Vec::new();
-    for number in 0..count {
-        pause.into_iter().for_each(std::thread::sleep);
-        let revision = Revision(first + number);
-        let table = Arc::new(Table {
-            revision,
-            ..table.clone()
-        });
-        let begun = Instant::now();
-        proxy.publish(&table);
-        while !ledger.confirmed(revision) {
-            std::thread::sleep(Duration::from_micros(50));
-        }
-        took.push(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
+/// Publishes a table, and how long it took to be confirmed, in microseconds.
+fn publish((proxy, ledger): (&Proxy, &Ledger), table: &Table, revision: Revision) -> u64 {
+    let table = Arc::new(Table {
+        revision,
+        ..table.clone()
+    });
+    let begun = Instant::now();
+    proxy.publish(&table);
+    while !ledger.confirmed(revision) {
+        std::thread::sleep(Duration::from_micros(50));
     }
-    (took, first + count - 1)
+    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn quantile(sorted: &mut [u64], percent: usize) -> u64 {

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,8 @@ pub struct Proxy {
     findings: Findings,
     access: Option<access::Writer>,
     keeper: Arc<Keeper>,
+    /// Tables that threads may still follow.
+    followed: Mutex<Vec<Arc<Routing>>>,
     /// The thread that looks at certificates ends with this.
     _looking: Sender<()>,
 }
@@ -159,6 +161,7 @@ impl Proxy {
             findings,
             access,
             keeper,
+            followed: Mutex::default(),
             _looking: looking,
         })
     }
@@ -172,12 +175,23 @@ impl Proxy {
     /// Publishes a table. Each thread follows it as soon as it looks and then confirms it in
     /// the ledger; one with a smaller revision than the present one is ignored.
     pub fn publish(&self, table: &Arc<Table>) {
-        let routing = Arc::new(Routing::new(table));
+        let routing = self.worked_out(table);
         let tls = self.keeper.follow(table);
         self.order(|orders| {
             orders.tls = Some(tls.clone());
             orders.routing = Some(Arc::clone(&routing));
         });
+    }
+
+    /// Works out what is to be known of a table, and holds it until no thread follows it any
+    /// more: to take a large one apart takes longer than a thread that serves may be away.
+    fn worked_out(&self, table: &Arc<Table>) -> Arc<Routing> {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = followed.last().map(|before| &**before);
+        let routing = Arc::new(Routing::new(table, before));
+        followed.retain(|one| Arc::strong_count(one) > 1);
+        followed.push(Arc::clone(&routing));
+        routing
     }
 
     /// Adds a listening socket to one thread.

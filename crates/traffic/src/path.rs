@@ -45,7 +45,8 @@ pub(crate) fn bytes(path: &[u8]) -> impl Iterator<Item = PathByte> {
 
 /// A route's path, normalised and without slashes at its end.
 pub(crate) fn normal(path: &[u8]) -> Vec<u8> {
-    let mut normal: Vec<u8> = bytes(path).map(PathByte::value).collect();
+    let mut normal = Vec::with_capacity(path.len());
+    normal.extend(bytes(path).map(PathByte::value));
     while normal.last() == Some(&b'/') {
         normal.pop();
     }
