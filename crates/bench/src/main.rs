@@ -31,6 +31,9 @@ const BENCHES: [(&str, Bench); 10] = [
     ("database", database::run),
 ];
 
+/// Parts of them, which run alone when they are asked for.
+const PARTS: [(&str, Bench); 1] = [("rollout", proxy::rollout)];
+
 fn main() -> ExitCode {
     let mut asked: Vec<String> = std::env::args().skip(1).collect();
     if let [role, from, to] = asked.as_slice()
@@ -38,45 +41,51 @@ fn main() -> ExitCode {
     {
         return relay(from, to);
     }
-    let whole = asked.len();
+    let given = asked.len();
     asked.retain(|argument| argument != "--json");
-    let json = asked.len() < whole || !std::io::stdout().is_terminal();
+    let json = asked.len() < given || !std::io::stdout().is_terminal();
+    let known = || BENCHES.iter().chain(&PARTS).map(|(name, _)| *name);
     if let Some(unknown) = asked
         .iter()
-        .find(|name| !BENCHES.iter().any(|(known, _)| known == name))
+        .find(|name| !known().any(|known| known == *name))
     {
-        let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> = known().collect();
         eprintln!(
             "error: there is no benchmark `{unknown}`; there are {}",
             known.join(", ")
         );
         return ExitCode::from(2);
     }
-    let mut all = serde_json::Map::new();
-    let mut failed = false;
-    for (name, bench) in BENCHES {
-        if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
-            continue;
-        }
-        eprintln!("== {name}");
-        match bench() {
-            Ok(figures) => {
-                all.insert(name.to_owned(), figures);
-            }
-            Err(error) => {
-                eprintln!("error: {name}: {error}");
-                failed = true;
-            }
-        }
-    }
+    let is_asked = |name: &str| asked.iter().any(|asked| asked == name);
+    let whole = BENCHES
+        .iter()
+        .filter(|(name, _)| asked.is_empty() || is_asked(name));
+    let wanted = whole.chain(PARTS.iter().filter(|(name, _)| is_asked(name)));
+    let (all, code) = run(wanted);
     if json {
         println!("{}", serde_json::Value::Object(all));
     }
-    if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    code
+}
+
+/// Runs them one after the other. A failure ends none but its own.
+fn run<'a>(
+    benches: impl Iterator<Item = &'a (&'static str, Bench)>,
+) -> (serde_json::Map<String, serde_json::Value>, ExitCode) {
+    let (mut all, mut code) = (serde_json::Map::new(), ExitCode::SUCCESS);
+    for (name, bench) in benches {
+        eprintln!("== {name}");
+        match bench() {
+            Ok(figures) => {
+                all.insert((*name).to_owned(), figures);
+            }
+            Err(error) => {
+                eprintln!("error: {name}: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
     }
+    (all, code)
 }
 
 /// A process of the benchmark's own, which it starts to be measured.

@@ -39,13 +39,40 @@ const COOKIE: &str = "Cookie: gapless_id=0123456789abcdef0123456789abcdef";
 
 /// Installs what is missing and runs every comparison.
 pub(crate) fn run() -> Result<Value, String> {
-    install(&NEEDED)?;
+    prepare()?;
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut out = Map::new();
     let rate = plain(folder.path(), &mut out)?;
     out.insert("logged".to_owned(), logged(folder.path(), rate)?);
     out.insert("rsa".to_owned(), rsa(folder.path())?);
     Ok(Value::Object(out))
+}
+
+/// Only what a rollout does to the slowest requests.
+pub(crate) fn rollout() -> Result<Value, String> {
+    prepare()?;
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let folder = folder.path();
+    let certificate = certificate(folder, &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"])?;
+    let (mut project, _ours) = ours(&certificate, "", "")?;
+    let ground = Ground {
+        folder,
+        program: program_port(&project)?,
+        certificate: &certificate,
+    };
+    let rate = requests::rate(&front::nginx(&ground)?)?;
+    during::run(&mut project, (half(rate), folder))
+}
+
+/// Whatever asks shares a core, this process and the commands that it gives among it.
+fn prepare() -> Result<(), String> {
+    install(&NEEDED)?;
+    tools::pin_this(OTHER_CORE)
+}
+
+/// Half of the most, where the rate is 60 % of it.
+fn half(rate: u32) -> u32 {
+    rate * 5 / 6
 }
 
 /// Everything that is measured without a log; returns the rate that was offered.
@@ -73,9 +100,7 @@ fn plain(folder: &Path, out: &mut Map<String, Value>) -> Result<u32, String> {
     );
     note("bodies", bodies::run(&rivals)?);
     note("idle", idle::run(&rivals)?);
-    // Half of the most, where the rate is 60 % of it.
-    let half = (rate * 5 / 6, folder);
-    note("rollout", during::run(&mut project, half)?);
+    note("rollout", during::run(&mut project, (half(rate), folder))?);
     Ok(rate)
 }
 
