@@ -125,12 +125,12 @@ async fn turned_away<S: Stream>(
 }
 
 /// Writes the request's head for the endpoint. The same bytes serve every attempt.
-fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange, visit: &Visit) {
-    let up = &mut exchange.up;
+fn prepare<S: Stream>(client: &Client<S>, exchange: &mut Exchange, visit: &mut Visit) {
     if let Some(version) = visit.proxy_protocol {
         let ends = (visit.caller.source(client), client.entrance.address);
-        http1::write_introduction(version, ends, &mut up.out);
+        http1::write_introduction(version, ends, &mut visit.introduction);
     }
+    let up = &mut exchange.up;
     let fields = visit.caller.fields(client);
     let rewrite = visit.rewrite(client, &fields);
     http1::write_request(&exchange.request, &rewrite, &mut up.out);
@@ -156,13 +156,9 @@ fn copy<S: Stream>(client: &Client<S>, exchange: &mut Exchange, (visit, drawn): 
         ..visit.rewrite(client, &fields)
     };
     let request = &exchange.request;
-    let copy = Copy::begin(&client.thread, drawn, request, |out| {
-        if let Some(version) = visit.proxy_protocol {
-            let ends = (visit.caller.source(client), client.entrance.address);
-            http1::write_introduction(version, ends, out);
-        }
-        http1::write_request(request, &rewrite, out);
-    });
+    let write = |out: &mut Vec<u8>| http1::write_request(request, &rewrite, out);
+    let introduction = visit.introduction.clone();
+    let copy = Copy::begin(&client.thread, drawn, request, (introduction, write));
     match copy {
         Some(copy) if exchange.up.is_body_ended() => copy.send(),
         unfinished => exchange.up.copy = unfinished,

@@ -27,7 +27,7 @@ use crate::presence::Asking;
 use crate::relay::{End, Failure};
 use crate::stream::Stream;
 use crate::thread::Thread;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, introduce};
 use crate::visit::Visit;
 use crate::watch::TICK;
 use crate::wire::{Wire, secure};
@@ -315,7 +315,7 @@ fn begin(thread: &Rc<Thread>, visit: &Visit, claim: &mut Claim) -> Option<Stage>
                 None => None,
                 Some((most, service)) => Some(thread.seat((service, place.cell), most)?),
             };
-            Box::pin(linked(place, trust, seat))
+            Box::pin(linked((place, trust), seat, visit.introduction.clone()))
         }
     };
     Some(Stage::Opening(opening))
@@ -328,12 +328,13 @@ async fn called(mut berth: Berth) -> io::Result<Upstream> {
 }
 
 async fn linked(
-    place: Place,
-    trust: Option<Arc<Trust>>,
+    (place, trust): (Place, Option<Arc<Trust>>),
     seat: Option<Seat>,
+    introduction: Vec<u8>,
 ) -> io::Result<Upstream> {
     let stream = connect(place.address)?;
     poll_fn(|context| poll_connected(context, &stream)).await?;
+    introduce(&stream, &introduction)?;
     let stream = match trust {
         None => Wire::Plain(stream),
         Some(trust) => {

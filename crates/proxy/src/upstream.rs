@@ -194,7 +194,22 @@ async fn connected<S: Stream>(
         Poll::Pending => wait.poll(context).map(Err),
     })
     .await?;
+    introduce(&stream, &visit.introduction).map_err(|_| FAILED)?;
     Ok(stream)
+}
+
+/// Begins a connection that has just been made, before a handshake: a kernel that has sent
+/// nothing on it yet takes so little at once.
+///
+/// # Errors
+///
+/// When it does not.
+pub(crate) fn introduce(stream: &TcpStream, introduction: &[u8]) -> io::Result<()> {
+    if introduction.is_empty() || stream.try_write(introduction)? == introduction.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::WriteZero.into())
+    }
 }
 
 /// Begins a stream to the endpoint.

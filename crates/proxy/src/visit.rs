@@ -52,6 +52,8 @@ pub(crate) struct Visit {
     pub(crate) limits: ProxyLimits,
     /// How connections to the program begin.
     pub(crate) proxy_protocol: Option<IntroductionVersion>,
+    /// What a new connection to an endpoint begins with, before all else.
+    pub(crate) introduction: Vec<u8>,
     /// The id that the response gives to the client.
     pub(crate) new_cookie: Option<CookieId>,
     pub(crate) service: Option<Cell>,
@@ -135,6 +137,7 @@ impl Visit {
             method: request.method(),
             limits: ProxyLimits::default(),
             proxy_protocol: None,
+            introduction: Vec::new(),
             new_cookie: None,
             service: None,
             account: Account::default(),

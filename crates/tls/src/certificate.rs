@@ -135,7 +135,8 @@ fn unusable(path: &Path, reason: String) -> LoadError {
     }
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+/// The certificates in a file: at least one.
+pub(crate) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
     let missing = || LoadError::Missing {
         path: path.to_owned(),
         what: "certificate",

@@ -7,6 +7,7 @@
 mod certificate;
 mod choose;
 mod clients;
+mod pin;
 mod server;
 mod ticket;
 mod trust;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use model::{ProgramTls, Protocol};
 use rustls::ClientConfig;
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 
-use crate::certificate::{LoadError, Stamp, authorities, load};
+use crate::certificate::{LoadError, Stamp, authorities, chain, load};
+use crate::pin::Pinned;
 
 /// What the protocols are called in a handshake.
 const HTTP1: &[u8] = b"http/1.1";
@@ -37,12 +39,22 @@ impl Trust {
             path: wanted.ca.clone().into(),
             reason,
         };
-        let roots = authorities(Path::new(&wanted.ca))?;
+        let path = Path::new(&wanted.ca);
+        let provider = Arc::new(ring::default_provider());
+        let paths = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(authorities(path)?),
+            Arc::clone(&provider),
+        );
+        let pinned = Pinned {
+            paths: paths.build().map_err(|error| unusable(error.to_string()))?,
+            named: chain(path)?,
+        };
         let name = ServerName::try_from(wanted.name.clone());
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(error.to_string()))?
-            .with_root_certificates(roots);
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(pinned));
         let config = match &wanted.certificate {
             None => builder.with_no_client_auth(),
             Some(files) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Affinity, HedgeAfter, Protocol, Share};
+use model::{Affinity, HedgeAfter, Share};
 
 use crate::declare::StrategyName;
 use crate::diagnostic::{Mistake, Mistakes};
@@ -14,7 +14,6 @@ pub(super) fn check(service: &Table, mistakes: &mut Mistakes<'_>) {
     check_data(rollout, mistakes);
     check_jobs(rollout, mistakes);
     check_affinity(rollout, mistakes);
-    check_copies(service, rollout, mistakes);
     if service.is_sound("proxy") {
         check_times(service.value("proxy"), mistakes);
         check_hedge(service.value("proxy"), rollout, mistakes);
@@ -60,25 +59,6 @@ fn check_affinity(rollout: &Table, mistakes: &mut Mistakes<'_>) {
             .hint("add `stick = \"instance\"` to keep each on one instance")
             .related(rollout.span("strategy"), "set here");
         mistakes.add(mistake);
-    }
-}
-
-/// Copies are asked over HTTP/1.1.
-fn check_copies(service: &Table, rollout: &Table, mistakes: &mut Mistakes<'_>) {
-    let protocol: Protocol = service.value("protocol");
-    if !protocol.is_http2() {
-        return;
-    }
-    let steps = rollout.get::<&[Table]>("steps").unwrap_or_default();
-    for step in steps {
-        for key in ["shadow", "compare"] {
-            if step.is_written(key) {
-                let message =
-                    format!("`{key}` asks over HTTP/1.1, which this program does not speak");
-                let mistake = Mistake::new(step.key_span(key), message);
-                mistakes.add(mistake.related(service.span("protocol"), "spoken here"));
-            }
-        }
     }
 }
 

@@ -92,7 +92,6 @@ pub(super) fn check_program(service: &Table, mistakes: &mut Mistakes<'_>) {
     if !service.is_sound("protocol") {
         return;
     }
-    let proxy: &Table = service.value("proxy");
     if protocol.is_secured() && !service.is_written("program_tls") {
         let message = "nothing says what the program must prove over TLS";
         let mistake = Mistake::new(service.span("protocol"), message);
@@ -102,12 +101,6 @@ pub(super) fn check_program(service: &Table, mistakes: &mut Mistakes<'_>) {
         let message = "`program_tls` has a meaning only for a program that speaks over TLS";
         let mistake = Mistake::new(service.key_span("program_tls"), message);
         mistakes.add(mistake.hint("add `protocol = \"https\"`, or \"h2\""));
-    }
-    if protocol == Protocol::Https && proxy.is_written("proxy_protocol") {
-        let message = "`proxy_protocol` is not sent to a program that speaks over TLS";
-        let mistake = Mistake::new(proxy.key_span("proxy_protocol"), message);
-        let mistake = mistake.related(service.span("protocol"), "spoken here");
-        mistakes.add(mistake.hint("leave it out: `x-forwarded-for` names the client"));
     }
 }
 

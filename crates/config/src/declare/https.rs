@@ -61,7 +61,8 @@ pub(crate) const PROGRAM_TLS: Section = Section {
             "ca",
             Kind::Text(&ABSOLUTE_PATH),
             "File with the authorities that may have issued its certificate, in PEM form; a \
-             self-signed certificate is its own if it says that it is no authority's (CA:FALSE).",
+             self-signed certificate is its own, and where it calls itself an authority's, only that \
+             very certificate is believed.",
         )
         .required("\"/etc/shop/ca.pem\""),
         Field::new(

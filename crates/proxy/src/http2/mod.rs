@@ -12,6 +12,7 @@ mod inbound;
 mod messages;
 mod meter;
 mod outbound;
+mod single;
 mod switch;
 mod trunk;
 
@@ -36,6 +37,7 @@ use bridge::Bridge;
 use meter::{Meter, Metered, Sender};
 
 pub(crate) use call::Call;
+pub(crate) use single::{Answering, single};
 pub(crate) use trunk::{Berth, NoStream, Trunks, Wanted};
 
 /// What a client that knows that HTTP/2 is spoken here begins with.

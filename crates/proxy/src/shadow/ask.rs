@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use traffic::{Endpoint, Outcome};
 
 use super::reply::{Keep, Read, read};
+use crate::http2::{Answering, single};
 use crate::wire::{Wire, secure};
 
 /// What is asked.
@@ -18,6 +19,8 @@ pub(crate) struct Question<'a> {
     pub(crate) method: Method,
     /// Head and body.
     pub(crate) bytes: &'a [u8],
+    /// What the connection begins with, before all else.
+    pub(crate) introduction: &'a [u8],
     pub(crate) keep: Keep<'a>,
     /// All of it may take so long.
     pub(crate) limit: Duration,
@@ -41,7 +44,9 @@ async fn exchange(
     question: Question<'_>,
 ) -> Result<Read, Outcome> {
     let connected = TcpStream::connect(endpoint.address).await;
-    let stream = connected.map_err(|_| Outcome::ConnectFailed)?;
+    let mut stream = connected.map_err(|_| Outcome::ConnectFailed)?;
+    let introduced = stream.write_all(question.introduction).await;
+    introduced.map_err(|_| Outcome::ConnectFailed)?;
     let stream = match (endpoint.protocol.is_secured(), trust) {
         (false, _) => Wire::Plain(stream),
         (true, Some(trust)) => secure(stream, (trust, endpoint.protocol))
@@ -49,6 +54,11 @@ async fn exchange(
             .map_err(|_| Outcome::ConnectFailed)?,
         (true, None) => return Err(Outcome::ConnectFailed),
     };
+    if endpoint.protocol.is_http2() {
+        let asked = (question.bytes, question.method);
+        let reading = async |answer: &mut Answering| read(answer, asked.1, question.keep).await;
+        return Box::pin(single(stream, asked, reading)).await;
+    }
     let (mut from, mut to) = tokio::io::split(stream);
     let write = async {
         // Who answers early may not read it all: the answer says what became of it.

@@ -82,6 +82,8 @@ pub(crate) struct Copied {
     pub(crate) route: String,
     /// The request as it is sent: head and body.
     pub(crate) bytes: Vec<u8>,
+    /// What the connection begins with.
+    pub(crate) introduction: Vec<u8>,
     pub(crate) limit: Duration,
     pub(crate) _room: Room,
 }
@@ -99,12 +101,13 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Begins with the head, which `write` writes. `None`, and counted: there is no room.
+    /// Begins with the head, which `write` writes, for a connection that begins with
+    /// `introduction`. `None`, and counted: there is no room.
     pub(crate) fn begin(
         thread: &Rc<Thread>,
         drawn: &Drawn,
         request: &RequestHead,
-        write: impl FnOnce(&mut Vec<u8>),
+        (introduction, write): (Vec<u8>, impl FnOnce(&mut Vec<u8>)),
     ) -> Option<Box<Self>> {
         let mut bytes = Vec::new();
         write(&mut bytes);
@@ -136,6 +139,7 @@ impl Copy {
                 method: request.method(),
                 route,
                 bytes,
+                introduction,
                 limit: drawn.limit,
                 _room: room,
             }),

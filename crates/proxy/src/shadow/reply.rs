@@ -56,14 +56,38 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
         }
     }
     let kept = body(stream, (head.framing(method), input), keep).await?;
+    let status = status(&head, &kept.trailer);
     Ok(Read {
-        status: head.status(),
+        status,
         bytes: kept.bytes,
         answer: match keep {
             Keep::Nothing => None,
-            Keep::Compared(headers, _) => Some(answer(&head, headers, kept)),
+            Keep::Compared(headers, _) => Some(Answer {
+                status,
+                ..answer(&head, headers, kept)
+            }),
         },
     })
+}
+
+/// The status of an answer: of gRPC's, which HTTP takes for well whatever they say, what stands in
+/// its trailers.
+fn status(head: &ResponseHead, trailer: &[u8]) -> u16 {
+    let kind = head.fields().first("content-type");
+    if head.status() != 200 || !kind.is_some_and(traffic::grpc::is_grpc) {
+        return head.status();
+    }
+    let lines = trailer.split(|&byte| byte == b'\n');
+    let mut said = lines.filter_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let is_status = line[..colon].eq_ignore_ascii_case(b"grpc-status");
+        is_status.then(|| line[colon + 1..].trim_ascii())
+    });
+    let code = said
+        .next_back()
+        .or_else(|| head.fields().first("grpc-status"));
+    let code = code.and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
+    traffic::grpc::http_of_code(code)
 }
 
 /// Takes a head off the input, or reads more. True: it is there.
@@ -98,6 +122,8 @@ struct Kept {
     most: u64,
     body: Vec<u8>,
     hasher: DefaultHasher,
+    /// What came after it, line by line.
+    trailer: Vec<u8>,
 }
 
 impl Kept {
@@ -128,6 +154,7 @@ async fn body<R: AsyncRead + Unpin>(
         },
         body: Vec::new(),
         hasher: DefaultHasher::new(),
+        trailer: Vec::new(),
     };
     while !reader.is_ended() && kept.bytes < ANSWER_BYTES_MAX {
         let mut taken = 0;
@@ -151,6 +178,7 @@ async fn body<R: AsyncRead + Unpin>(
             Err(_) => return Err(Outcome::Truncated),
         }
     }
+    kept.trailer.extend_from_slice(reader.trailer());
     Ok(kept)
 }
 

@@ -278,6 +278,7 @@ fn question<'a>(copied: &'a Copied, keep: Keep<'a>) -> Question<'a> {
     Question {
         method: copied.method,
         bytes: &copied.bytes,
+        introduction: &copied.introduction,
         keep,
         limit: copied.limit,
     }

@@ -1,10 +1,17 @@
 //! Programs that speak over TLS: what they must prove, and that all else is as it was.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use model::{CertificateFiles, ProgramTls, Protocol, ProxyLimits, Shadow, ShadowKey, Share};
+use model::{
+    CertificateFiles, ProgramTls, Protocol, ProxyLimits, ProxyProtocol, Shadow, ShadowKey, Share,
+};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair,
+};
 use rustls::pki_types::CertificateDer;
 use traffic::{Outcome, Phase, Rejected, ShadowTable};
 
@@ -270,6 +277,33 @@ fn a_handshake_has_the_time_of_a_connection() {
     }
 }
 
+/// A proxy with a shadow at this address, which speaks this.
+fn shadowed(old: &Program, shadow: (SocketAddr, Protocol), tls: Option<ProgramTls>) -> World {
+    let mut world = World::serving(&[old]);
+    let mut target = candidate_at(2, std::iter::once(shadow.0), 20);
+    target.tls = tls;
+    target.endpoints[0].protocol = shadow.1;
+    world.set_service(|service| {
+        service.shadow = Some(ShadowTable {
+            key: KEY,
+            target,
+            policy: Shadow {
+                share: Share::ALL,
+                methods: vec!["POST".to_owned()],
+                body_bytes_max: 1_024,
+                compare: None,
+            },
+        });
+    });
+    world
+}
+
+const KEY: ShadowKey = ShadowKey {
+    rollout: model::RolloutId(5),
+    step: 1,
+    round: 0,
+};
+
 #[test]
 fn copies_for_a_shadow_go_over_tls_too() {
     let folder = tempfile::tempdir().unwrap();
@@ -282,26 +316,230 @@ fn copies_for_a_shadow_go_over_tls_too() {
         Some(())
     });
     let veil = Veil::new(&new, speaking(&files, &[]));
-    let mut world = World::serving(&[&old]);
-    let mut target = candidate_at(2, std::iter::once(veil.address), 20);
-    target.tls = Some(must(&files));
-    target.endpoints[0].protocol = Protocol::Https;
-    world.set_service(|service| {
-        service.shadow = Some(ShadowTable {
-            key: ShadowKey {
-                rollout: model::RolloutId(5),
-                step: 1,
-                round: 0,
-            },
-            target,
-            policy: Shadow {
-                share: Share::ALL,
-                methods: vec!["POST".to_owned()],
-                body_bytes_max: 1_024,
-                compare: None,
-            },
-        });
-    });
+    let world = shadowed(&old, (veil.address, Protocol::Https), Some(must(&files)));
     assert_eq!(world.client().post("/", "body").status, 200);
     assert_eq!(new.report(), "POST / HTTP/1.1 body");
+}
+
+/// A program of HTTP/2 that answers as the body of a request says: with that status of gRPC.
+fn told_by_the_body() -> (Program, std::sync::mpsc::Receiver<String>) {
+    let (send, seen) = std::sync::mpsc::channel();
+    let send = std::sync::Mutex::new(send);
+    let program = crate::calls::speaking(async move |request, mut respond| {
+        let (head, mut body) = request.into_parts();
+        let mut text = Vec::new();
+        while let Some(data) = body.data().await {
+            let data = data.ok()?;
+            body.flow_control().release_capacity(data.len()).ok()?;
+            text.extend_from_slice(&data);
+        }
+        let text = String::from_utf8(text).ok()?;
+        let mark = head
+            .headers
+            .get("gapless-shadow")
+            .map(|mark| mark.to_str().unwrap());
+        let said = format!("{} {} {mark:?} {text}", head.method, head.uri.path());
+        let _ = send.lock().unwrap().send(said);
+        let kind = ("content-type", "application/grpc");
+        let answer = http::Response::builder()
+            .header(kind.0, kind.1)
+            .body(())
+            .ok()?;
+        let mut answer = respond.send_response(answer, false).ok()?;
+        answer.send_data(vec![b'x'; 200_000].into(), false).ok()?;
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", text.parse().ok()?);
+        answer.send_trailers(trailers).ok()
+    });
+    (program, seen)
+}
+
+#[test]
+fn copies_for_a_shadow_that_speaks_http2_have_their_bodies_and_a_status_of_grpc() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, _) = localhost(folder.path());
+    let old = Program::echo("old");
+    for protocol in [Protocol::H2c, Protocol::H2] {
+        let (new, seen) = told_by_the_body();
+        let veil = Veil::new(&new, speaking(&files, &[b"h2"]));
+        let (address, tls) = match protocol.is_secured() {
+            true => (veil.address, Some(must(&files))),
+            false => (new.address, None),
+        };
+        let world = shadowed(&old, (address, protocol), tls);
+        let mut client = world.client();
+        assert_eq!(client.post("/measured", "0").status, 200);
+        let told = seen.recv_timeout(GUARD).unwrap();
+        assert_eq!(told, "POST /measured Some(\"mirror\") 0");
+        client.send("POST /chunked HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.send("1\r\n1\r\n1\r\n4\r\n0\r\n\r\n");
+        assert_eq!(client.response().status, 200);
+        let told = seen.recv_timeout(GUARD).unwrap();
+        assert_eq!(told, "POST /chunked Some(\"mirror\") 14");
+        let answered = || {
+            let copies = world.ledger.copies(traffic::Cell(20));
+            let seen = copies.seen().map(|(_, outcome, count)| (outcome, count));
+            seen.collect::<Vec<_>>()
+        };
+        until("both are answered", || {
+            answered() == [(Outcome::Status2xx, 1), (Outcome::Status503, 1)]
+        });
+        world.expect_outcomes(10, &[(Outcome::Status2xx, 2)]);
+    }
+}
+
+#[test]
+fn a_shadow_that_does_not_speak_http2_harms_nobody() {
+    let (old, new) = (Program::echo("old"), Program::echo("new"));
+    let world = shadowed(&old, (new.address, Protocol::H2c), None);
+    let mut client = world.client();
+    assert_eq!(
+        client.post("/", "body").text(),
+        "old: POST / HTTP/1.1 [body]"
+    );
+    until("the copy has failed", || {
+        world.ledger.copies(traffic::Cell(20)).ended() == 1
+    });
+    let copies = world.ledger.copies(traffic::Cell(20));
+    let outcomes: Vec<Outcome> = copies.seen().map(|(_, outcome, _)| outcome).collect();
+    assert!(
+        matches!(outcomes[..], [Outcome::BadResponse | Outcome::NoResponse]),
+        "{outcomes:?}"
+    );
+}
+
+/// Takes a header off each connection, then passes everything to `behind`.
+fn introduced(behind: SocketAddr, version: ProxyProtocol) -> Program {
+    Program::new(move |connection| {
+        // No byte of what follows is taken: it is the handshake's.
+        let mut begin = Vec::new();
+        let is_whole = |begin: &[u8]| match version {
+            ProxyProtocol::V1 => begin.ends_with(b"\r\n"),
+            ProxyProtocol::V2 => begin.len() == 28,
+        };
+        while !is_whole(&begin) {
+            let mut byte = [0];
+            connection.stream.read_exact(&mut byte).ok()?;
+            begin.extend(byte);
+        }
+        connection.report(String::from_utf8_lossy(&begin).into_owned());
+        let veil = TcpStream::connect(behind).ok()?;
+        let (mut from, mut to) = (connection.stream.try_clone().ok()?, veil.try_clone().ok()?);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            to.shutdown(std::net::Shutdown::Write)
+        });
+        let mut veil = veil;
+        std::io::copy(&mut veil, &mut connection.stream).ok()?;
+        Some(())
+    })
+}
+
+#[test]
+fn a_program_is_told_whose_a_connection_is_before_the_handshake() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, _) = localhost(folder.path());
+    let program = Program::echo("one");
+    let veil = Veil::new(&program, speaking(&files, &[]));
+    let line = |client: &crate::world::Client, world: &World| {
+        let port = client.stream.local_addr().unwrap().port();
+        let own = world.address.port();
+        format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {own}\r\n")
+    };
+    let front = introduced(veil.address, ProxyProtocol::V1);
+    let mut world = world(&[front.address], Protocol::Https, must(&files));
+    world.set_service(|service| {
+        service.delivery.proxy_protocol = Some(ProxyProtocol::V1);
+    });
+    let mut client = world.client();
+    let wanted = line(&client, &world);
+    for path in ["/1", "/2"] {
+        let text = format!("one: GET {path} HTTP/1.1 []");
+        assert_eq!(client.get(path).text(), text);
+        assert_eq!(front.report(), wanted);
+    }
+    assert_eq!(veil.handshakes(), 2, "one connection for each");
+    let binary = introduced(veil.address, ProxyProtocol::V2);
+    world.set_service(|service| {
+        service.delivery.proxy_protocol = Some(ProxyProtocol::V2);
+        service.stable.endpoints[0].address = binary.address;
+    });
+    assert_eq!(world.client().get("/3").status, 200);
+    assert!(binary.report().starts_with("\r\n\r\n\0\r\nQUIT\n"));
+}
+
+/// A certificate that calls itself an authority's, made with `key`, for these names, and until
+/// when it is one.
+fn authority(folder: &Path, file: &str, params: CertificateParams) -> (CertificateFiles, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let made = params.self_signed(&key).unwrap();
+    (written(folder, file, (&made, &key)), key)
+}
+
+fn written(folder: &Path, file: &str, (made, key): (&Certificate, &KeyPair)) -> CertificateFiles {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = |kind: &str| {
+        folder
+            .join(format!("{file}.{kind}"))
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let files = CertificateFiles {
+        cert: path("cert"),
+        key: path("key"),
+    };
+    std::fs::write(&files.cert, made.pem()).unwrap();
+    std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&files.key, private).unwrap();
+    files
+}
+
+fn authoritative(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+}
+
+#[test]
+fn an_authoritys_own_certificate_is_believed_where_exactly_it_was_named_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::echo("one");
+    let status = |shown: &CertificateFiles, tls: ProgramTls| {
+        let veil = Veil::new(&program, speaking(shown, &[]));
+        let world = world(&[veil.address], Protocol::Https, tls);
+        world.client().get("/").status
+    };
+    let (own, key) = authority(folder.path(), "own", authoritative(&["localhost"]));
+    assert_eq!(status(&own, must(&own)), 200);
+    // The same key and names in another certificate are not that certificate.
+    let again = authoritative(&["localhost"]).self_signed(&key).unwrap();
+    let again = written(folder.path(), "again", (&again, &key));
+    assert_eq!(status(&again, must(&own)), 502);
+    let (other, _) = authority(folder.path(), "other", authoritative(&["localhost"]));
+    assert_eq!(status(&own, must(&other)), 502);
+    // An authority below the one that was named is none for a server.
+    let issuer = Issuer::new(authoritative(&["localhost"]), key);
+    let below_key = KeyPair::generate().unwrap();
+    let below = authoritative(&["localhost"])
+        .signed_by(&below_key, &issuer)
+        .unwrap();
+    let below = written(folder.path(), "below", (&below, &below_key));
+    assert_eq!(status(&below, must(&own)), 502);
+    // It has to be for the name, for servers, and for now.
+    let renamed = ProgramTls {
+        name: "other.test".to_owned(),
+        ..must(&own)
+    };
+    assert_eq!(status(&own, renamed), 502);
+    let mut late = authoritative(&["localhost"]);
+    late.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let mut clients = authoritative(&["localhost"]);
+    clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    for (file, params) in [("late", late), ("clients", clients)] {
+        let (files, _) = authority(folder.path(), file, params);
+        assert_eq!(status(&files, must(&files)), 502, "{file}");
+    }
 }

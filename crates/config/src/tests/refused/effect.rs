@@ -41,15 +41,19 @@ fn releases_that_never_serve_side_by_side_need_no_affinity() {
 }
 
 #[test]
-fn copies_are_not_asked_in_what_they_cannot_speak() {
+fn copies_are_asked_in_whatever_the_program_speaks() {
     for key in ["shadow", "compare"] {
-        let text = with(&format!(
-            "protocol = \"h2c\"\n[service.web.rollout]\nstrategy = \"blue_green\"\n\
-             steps = [{{ {key} = {{ share = \"5%\" }}, for = \"1m\" }}]"
-        ));
-        let message = format!("`{key}` asks over HTTP/1.1, which this program does not speak");
-        refused_with(&text, &message);
-        crate::parse(&text.replace("protocol = \"h2c\"\n", "")).unwrap();
+        for protocol in [
+            "protocol = \"h2c\"",
+            "protocol = \"https\"\nprogram_tls = { ca = \"/ca\" }",
+            "protocol = \"h2\"\nprogram_tls = { ca = \"/ca\" }",
+        ] {
+            let text = with(&format!(
+                "{protocol}\n[service.web.rollout]\nstrategy = \"blue_green\"\n\
+                 steps = [{{ {key} = {{ share = \"5%\" }}, for = \"1m\" }}]"
+            ));
+            crate::parse(&text).unwrap();
+        }
     }
 }
 

@@ -83,12 +83,15 @@ fn a_program_that_speaks_over_tls_proves_who_it_is() {
             "`name` cannot be \"https://a\"",
         ),
         (
-            "protocol = \"https\"\nprogram_tls = { ca = \"/ca\" }\nproxy = { proxy_protocol = \"v2\" }",
-            "`proxy_protocol` is not sent to a program that speaks over TLS",
+            "protocol = \"h2\"\nprogram_tls = { ca = \"/ca\" }\nproxy = { proxy_protocol = \"v2\" }",
+            "`proxy_protocol` names one client, and a connection of HTTP/2 has many",
         ),
     ] {
         refused_with(&with(line), message);
     }
+    let told =
+        "protocol = \"https\"\nprogram_tls = { ca = \"/ca\" }\nproxy = { proxy_protocol = \"v2\" }";
+    crate::parse(&with(told)).unwrap();
 }
 
 #[test]
