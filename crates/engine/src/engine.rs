@@ -304,7 +304,8 @@ impl Engine {
     }
 
     /// How long what is on its way out is waited for: when the server ends, not much longer
-    /// than the drain limit.
+    /// than the drain limit. It counts from the table that takes it out, which may come long
+    /// after the server was told: nothing is taken out before what runs is known.
     fn patience(&self) -> Patience {
         let releases = self
             .state
@@ -313,7 +314,8 @@ impl Engine {
             .flat_map(|s| s.releases.values());
         let drain = releases.map(|release| release.spec.drain).max();
         let bound = drain.unwrap_or_default() + CONFIRM_OVERDUE;
-        if self.ending.is_some_and(|at| at.after(bound) <= self.now) {
+        let since = self.ending.map(|told| told.max(self.state.published.since));
+        if since.is_some_and(|at| at.after(bound) <= self.now) {
             Patience::None
         } else if self.journal.failing.is_some() {
             Patience::Written

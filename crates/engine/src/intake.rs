@@ -176,7 +176,8 @@ impl Engine {
         abort
     }
 
-    /// Says again what an earlier worker may have died before saying.
+    /// Says again what an earlier worker may have died before saying; that it was said is noted
+    /// with the next event, since this worker may die before it says so, too.
     fn say_again(&mut self, batch: &mut Batch) {
         let last = self
             .state
@@ -200,7 +201,6 @@ impl Engine {
                 });
             }
         }
-        self.state.server.closing.clear();
     }
 }
 

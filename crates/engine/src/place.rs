@@ -23,17 +23,19 @@ pub(crate) enum Patience {
     /// Until that could be written down, too: the next worker must not route to it again, and
     /// not give its port to another before it knows.
     Written,
-    /// Not any more: the server ends, and a thread hangs.
+    /// Until the newest table is one without it, and no longer: the server ends, and a thread
+    /// hangs.
     None,
 }
 
 impl Patience {
     /// Whether nobody routes any more to what the table `routed` had last.
-    fn is_free(self, routed: Revision, confirmed: Revision) -> bool {
+    fn is_free(self, routed: Revision, published: &Published) -> bool {
+        let never = routed == Revision::default();
         match self {
-            Self::Confirmed => routed == Revision::default() || routed < confirmed,
+            Self::Confirmed => never || routed < published.confirmed,
             Self::Written => false,
-            Self::None => true,
+            Self::None => never || routed < published.revision(),
         }
     }
 }
@@ -177,10 +179,10 @@ fn first_port(server: &Server) -> u16 {
 
 /// Forgets instances that are done with and in no table any more; their ports are free then.
 fn free(state: &mut State, patience: Patience, batch: &mut Batch) {
-    let confirmed = state.published.confirmed;
+    let published = &state.published;
     for service in state.services.values_mut() {
         service.places.retain(|instance, place| {
-            let gone = place.done && patience.is_free(place.routed, confirmed);
+            let gone = place.done && patience.is_free(place.routed, published);
             if gone {
                 let instance = instance.clone();
                 batch.acts.push(Effect::Forget { instance });
@@ -203,9 +205,7 @@ pub(crate) fn unrouted(
         } => {
             let routed = service.places.get(&view.instance).map(|place| place.routed);
             let routed = routed.unwrap_or_default();
-            patience
-                .is_free(routed, published.confirmed)
-                .then_some(view.instance)
+            patience.is_free(routed, published).then_some(view.instance)
         }
         InstanceState::Ordered { .. }
         | InstanceState::Starting { .. }

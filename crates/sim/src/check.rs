@@ -342,6 +342,9 @@ impl Model {
             }
             for roll in self.rollouts.values_mut() {
                 roll.amnesty = true;
+                if roll.closed.is_none() {
+                    roll.end_written = None;
+                }
             }
             for service in self.services.values_mut() {
                 service.unsure = true;

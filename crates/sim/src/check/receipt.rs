@@ -101,11 +101,18 @@ impl Model {
         let Some(known) = self.services.get_mut(service) else {
             return;
         };
-        let left = known.left.take().is_some();
-        // Where nothing of either side is ready, the first table names the one that it began from.
+        let failed = known.left.take();
+        let left = failed.is_some();
+        // Where nothing of either side is ready, the first table names the one that it began
+        // from; without a table it is the only one that was ever asked for.
         let to = self.rollouts.get(&id).map(|roll| roll.to);
         let named = next.filter(|_| left).map(|table| table.stable.release);
-        let serving = serving.or(named.filter(|named| Some(*named) != to));
+        let named = named.filter(|named| Some(*named) != to);
+        let failed = failed.and_then(|failed| self.rollouts.get(&failed));
+        let only = failed
+            .filter(|failed| failed.from.is_none())
+            .map(|failed| failed.to);
+        let serving = serving.or(named).or(only);
         if left && serving.is_some() && serving != known.active {
             known.previous = known.active;
             known.active = serving;
