@@ -15,7 +15,7 @@ usage: cargo xtask TASK
   test                  everything CI runs: format, lints, tidy, generated files, tests, fuzz, simulation
   tidy                  the rules that no other tool checks
   generate [--check]    write (or compare) the files made from the code
-  sim [ARGS…]           the simulator in release profile: --schedules N --seed S
+  sim [ARGS…]           the simulator, optimised: --schedules N --seed S
   bench [NAME…]         the benchmarks: deploys, rollback, upgrades, overhead, proxy (rollout alone), idle, routes
   soak [ARGS…]          everything happens to a server under load: --minutes N --seed S --rate R
   fuzz [SECONDS]        the fuzz targets, each for so long (60 s; needs a C++ compiler)

@@ -33,9 +33,10 @@ fn command(program: &str, args: &[&str]) -> Result<(), String> {
     }
 }
 
-/// The simulator in release profile.
+/// The simulator in a profile of its own, the fastest one.
 pub(crate) fn sim(args: &[String]) -> Result<(), String> {
-    let mut all = vec!["run", "--quiet", "--release", "--package", "sim", "--"];
+    let mut all = vec!["run", "--quiet", "--profile", "simulation"];
+    all.extend(["--package", "sim", "--"]);
     all.extend(args.iter().map(String::as_str));
     cargo(&all)
 }

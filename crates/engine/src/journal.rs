@@ -187,6 +187,14 @@ impl Changes<'_> {
         }
     }
 
+    /// What is there as long as a rollout runs.
+    fn put_if(&mut self, key: String, part: Option<&impl Serialize>) {
+        match part {
+            Some(part) => self.put(key, part),
+            None => self.remove(key),
+        }
+    }
+
     fn remove(&mut self, key: String) {
         if self.durable.contains_key(&key) {
             self.entries.insert(key, None);
@@ -202,13 +210,14 @@ impl Changes<'_> {
     ) -> Option<SeenService> {
         let places = places(service);
         let rollout = service.running.as_ref().map(entry);
-        let same_rollout = seen.is_some_and(|seen| match (&seen.rollout, &service.running) {
-            (Some((plan, seen)), Some(running)) => {
-                Arc::ptr_eq(plan, &running.plan) && Some(seen) == rollout.as_ref()
-            }
-            (None, None) => true,
+        let before = seen.and_then(|seen| seen.rollout.as_ref());
+        let plan = service.running.as_ref().map(|r| &r.plan);
+        let same_plan = match (before, plan) {
+            (Some((before, _)), Some(plan)) => Arc::ptr_eq(before, plan),
+            (None, None) => seen.is_some(),
             (Some(_), None) | (None, Some(_)) => false,
-        });
+        };
+        let same_rollout = same_plan && before.map(|(_, entry)| entry) == rollout.as_ref();
         let core = seen.is_some_and(|seen| seen.core == service.core);
         let policy = seen.is_some_and(|seen| Arc::ptr_eq(&seen.policy, &service.policy));
         let releases = seen.is_some_and(|seen| same_releases(&seen.releases, &service.releases));
@@ -232,10 +241,13 @@ impl Changes<'_> {
         if !place {
             self.put(format!("place/{name}"), &places);
         }
-        if !same_rollout {
-            self.rollout(name, service, rollout.as_ref());
+        if !same_plan {
+            self.put_if(format!("plan/{name}"), plan.map(AsRef::as_ref));
         }
-        let plan = service.running.as_ref().map(|r| r.plan.clone());
+        if !same_rollout {
+            self.put_if(format!("rollout/{name}"), rollout.as_ref());
+        }
+        let plan = plan.cloned();
         Some(SeenService {
             core: service.core.clone(),
             policy: service.policy.clone(),
@@ -257,20 +269,6 @@ impl Changes<'_> {
         let gone = written.filter(|(key, _)| !kept.contains(&key[prefix.len()..]));
         let gone: Vec<String> = gone.map(|(key, _)| key.clone()).collect();
         gone.into_iter().for_each(|key| self.remove(key));
-    }
-
-    fn rollout(&mut self, name: &ServiceName, service: &Service, entry: Option<&RolloutEntry>) {
-        let (plan, rollout) = (format!("plan/{name}"), format!("rollout/{name}"));
-        match (&service.running, entry) {
-            (Some(running), Some(entry)) => {
-                self.put(plan, &*running.plan);
-                self.put(rollout, entry);
-            }
-            (None, _) | (_, None) => {
-                self.remove(plan);
-                self.remove(rollout);
-            }
-        }
     }
 
     /// Removes every entry of services that are no more.

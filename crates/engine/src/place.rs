@@ -198,21 +198,9 @@ pub(crate) fn unrouted(
     published: &Published,
     patience: Patience,
 ) -> Vec<InstanceId> {
-    let views = service.fleet.views();
-    let free = views.into_iter().filter_map(|view| match view.state {
-        InstanceState::Draining {
-            unrouted: false, ..
-        } => {
-            let routed = service.places.get(&view.instance).map(|place| place.routed);
-            let routed = routed.unwrap_or_default();
-            patience.is_free(routed, published).then_some(view.instance)
-        }
-        InstanceState::Ordered { .. }
-        | InstanceState::Starting { .. }
-        | InstanceState::Ready { .. }
-        | InstanceState::Unhealthy { .. }
-        | InstanceState::Draining { unrouted: true, .. }
-        | InstanceState::Stopping { .. } => None,
-    });
-    free.collect()
+    let free = |instance: &InstanceId| {
+        let routed = service.places.get(instance).map(|place| place.routed);
+        patience.is_free(routed.unwrap_or_default(), published)
+    };
+    service.fleet.routed().filter(free).collect()
 }

@@ -39,16 +39,17 @@ pub(crate) fn draft(state: &State) -> Draft {
         if !audiences.is_empty() {
             draft.audiences.insert(index, audiences);
         }
-        draft.table.services.push(service_table(name, service));
-        draft.table.drain = draft.table.drain.max(drain(service));
+        let views = service.fleet.views();
+        let table = service_table(name, service, &views);
+        draft.table.services.push(table);
+        draft.table.drain = draft.table.drain.max(drain(service, &views));
     }
     listen_publicly(state, routes, &mut draft.table);
     draft
 }
 
 /// The longest that anything at the service's instances may take once they are drained.
-fn drain(service: &Service) -> Duration {
-    let views = service.fleet.views();
+fn drain(service: &Service, views: &[InstanceView]) -> Duration {
     let releases = views
         .iter()
         .filter_map(|view| service.releases.get(&view.instance.release));
@@ -91,11 +92,10 @@ fn split(service: &Service) -> (Share, bool) {
     (target.share, reachable)
 }
 
-fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
-    let views = service.fleet.views();
+fn service_table(name: &ServiceName, service: &Service, views: &[InstanceView]) -> ServiceTable {
     let (stable, candidate) = service.sides();
     let (share, reachable) = split(service);
-    let side = |release: ReleaseId| side(service, &views, release);
+    let side = |release: ReleaseId| side(service, views, release);
     let candidate = candidate.filter(|_| reachable).map(side);
     let (stable, candidate, share) = match (stable, candidate) {
         (Some(stable), Some(candidate)) => (side(stable), Some(candidate), share),
@@ -132,7 +132,7 @@ fn service_table(name: &ServiceName, service: &Service) -> ServiceTable {
         }),
         https: service.policy.https.clone(),
         delivery: service.policy.delivery.clone(),
-        shadow: shadow(service, &views),
+        shadow: shadow(service, views),
     }
 }
 

@@ -66,9 +66,21 @@ impl Fleet {
         }
     }
 
+    /// The releases that are wanted or have instances; most that are kept are neither.
+    fn concerned<'a>(
+        &self,
+        wanted: &Wanted,
+        policies: &'a Policies,
+    ) -> Vec<(&'a ReleaseId, &'a FleetPolicy)> {
+        let runs = |release| self.instances.values().any(|i| i.release == release);
+        let concerned =
+            |(release, _): &(&ReleaseId, _)| wanted.counts.contains_key(release) || runs(**release);
+        policies.iter().filter(concerned).collect()
+    }
+
     /// Sends surplus instances on their way out.
     fn let_go(&mut self, wanted: &Wanted, policies: &Policies, now: Time) {
-        for (release, policy) in policies {
+        for (release, policy) in self.concerned(wanted, policies) {
             while let Some(serial) = self.census(*release, wanted, (policy, now)).surplus() {
                 if let Some(instance) = self.instances.get_mut(&serial) {
                     instance.leave(policy, now);
@@ -80,7 +92,7 @@ impl Fleet {
     /// Orders missing instances; returns how many.
     fn order(&mut self, wanted: &Wanted, policies: &Policies, now: Time) -> usize {
         let first = self.next_serial;
-        for (release, policy) in policies {
+        for (release, policy) in self.concerned(wanted, policies) {
             let may_start = self.records.get(release).is_some_and(|r| r.may_start(now));
             let mut missing = self.census(*release, wanted, (policy, now)).missing();
             if policy.exclusive {
@@ -133,20 +145,14 @@ impl Fleet {
     /// The instances of a release beside what is wanted.
     fn census(&self, release: ReleaseId, wanted: &Wanted, at: (&FleetPolicy, Time)) -> Census {
         let (policy, now) = at;
-        let own = wanted
-            .replace
-            .iter()
-            .filter(|id| id.service == self.service);
-        let serials: BTreeSet<u32> = own
-            .filter(|id| id.release == release)
-            .map(|id| id.serial)
-            .collect();
+        let replaced = wanted.replace.iter();
+        let replaced = replaced.filter(|id| id.service == self.service && id.release == release);
+        let serials: BTreeSet<u32> = replaced.map(|id| id.serial).collect();
         let stale = Stale {
             fresh_from: wanted.fresh_from,
             serials: &serials,
         };
-        let instances = self.instances.iter().filter(|(_, i)| i.release == release);
-        let (leaving, up): (Vec<_>, Vec<_>) = instances.partition(|(_, i)| i.is_leaving());
+        let own = || self.instances.iter().filter(|(_, i)| i.release == release);
         let member = |(serial, instance): (&u32, &Instance)| Member {
             serial: *serial,
             phase: phase(instance, policy, now),
@@ -154,8 +160,8 @@ impl Fleet {
         };
         Census {
             wanted: wanted.counts.get(&release).map_or(0, |n| *n as usize),
-            members: up.into_iter().map(member).collect(),
-            leaving: leaving.len(),
+            members: own().filter(|(_, i)| !i.is_leaving()).map(member).collect(),
+            leaving: own().filter(|(_, i)| i.is_leaving()).count(),
             exclusive: policy.exclusive,
             replaced_max: policy.max_unavailable.max(1) as usize,
         }

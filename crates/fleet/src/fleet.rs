@@ -109,6 +109,21 @@ impl Fleet {
         self.instances.iter().map(view).collect()
     }
 
+    /// Drained instances of which [`Input::Unrouted`] was not said yet.
+    pub fn routed(&self) -> impl Iterator<Item = InstanceId> {
+        let routed = self.instances.iter().filter(|(_, instance)| {
+            let state = instance.state;
+            matches!(
+                state,
+                InstanceState::Draining {
+                    unrouted: false,
+                    ..
+                }
+            )
+        });
+        routed.map(|(serial, instance)| self.id(instance.release, *serial))
+    }
+
     /// Why the release cannot be run, with evidence: a crash loop, an unusable program, a
     /// stranger on its port. The fleet goes on trying, with a pause between the tries, but for
     /// an unusable program, which waits until something else is wanted.

@@ -14,48 +14,53 @@ impl Fleet {
         let Some(settled) = self.watch.settled else {
             return Some(now);
         };
-        let mut times: Vec<Time> = self.observe_at().into_iter().collect();
-        if self.watch.is_seen() {
-            times.extend(self.watch.kills());
-            times.extend(self.records.values().map(Record::retry_at));
-            for instance in self.instances.values() {
-                if let Some(policy) = policies.get(&instance.release) {
-                    times.extend(self.instance_times(instance, policy));
-                }
-            }
-        }
+        let seen = self.watch.is_seen().then(|| self.own_times(policies));
+        let times = self
+            .observe_at()
+            .into_iter()
+            .chain(seen.into_iter().flatten());
         // What was due at the last convergence was done there.
-        let next = times.into_iter().filter(|at| *at > settled).min()?;
+        let next = times.filter(|at| *at > settled).min()?;
         Some(next.max(now))
     }
 
+    /// The times that matter to what is known to run or to have failed.
+    fn own_times(&self, policies: &Policies) -> impl Iterator<Item = Time> {
+        let retries = self.records.values().map(Record::retry_at);
+        let instances = self.instances.values().filter_map(|instance| {
+            let policy = policies.get(&instance.release)?;
+            Some(self.instance_times(instance, policy))
+        });
+        let instances = instances.flatten().flatten();
+        self.watch.kills().chain(retries).chain(instances)
+    }
+
     /// The times that matter to one instance.
-    fn instance_times(&self, instance: &Instance, policy: &FleetPolicy) -> Vec<Time> {
+    fn instance_times(&self, instance: &Instance, policy: &FleetPolicy) -> [Option<Time>; 3] {
         let pending = &instance.pending;
         let probe = policy.health.as_ref().map(|h| pending.probes.due(h));
-        let mut times = Vec::new();
         match instance.state {
-            InstanceState::Ordered { .. } => {}
-            InstanceState::Starting { .. } | InstanceState::Unhealthy { .. } => times.extend(probe),
+            InstanceState::Ordered { .. }
+            | InstanceState::Draining {
+                unrouted: false, ..
+            } => [None; 3],
+            InstanceState::Starting { .. } | InstanceState::Unhealthy { .. } => [probe, None, None],
             InstanceState::Ready { since } => {
-                times.extend(probe);
-                times.push(since.after(policy.min_ready));
-                let failing = self
-                    .records
-                    .get(&instance.release)
-                    .is_some_and(Record::is_failing);
-                times.extend(failing.then(|| since.after(STEADY)));
+                let record = self.records.get(&instance.release);
+                let failing = record.is_some_and(Record::is_failing);
+                let steady = failing.then(|| since.after(STEADY));
+                [probe, Some(since.after(policy.min_ready)), steady]
             }
-            InstanceState::Draining { since, unrouted } => {
-                if unrouted {
-                    times.push(pending.count.due());
-                    times.push(since.after(policy.drain));
-                }
+            InstanceState::Draining {
+                since,
+                unrouted: true,
+            } => {
+                let limit = since.after(policy.drain);
+                [Some(pending.count.due()), Some(limit), None]
             }
             InstanceState::Stopping { since, .. } => {
-                times.push(pending.stopping.kill_due(since, policy));
+                [Some(pending.stopping.kill_due(since, policy)), None, None]
             }
         }
-        times
     }
 }

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The name of a service: 1 to 40 of `a-z`, `0-9` and `-`, beginning with a letter
-/// and not ending with `-`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ServiceName(String);
+/// and not ending with `-`. It is in the key of everything: a copy costs next to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServiceName(Arc<str>);
 
 /// Why a text is no name of a service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +29,7 @@ impl ServiceName {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let edges = name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
         if inner && edges && name.len() <= 40 {
-            Ok(Self(name.to_owned()))
+            Ok(Self(name.into()))
         } else {
             Err(NameError(name.to_owned()))
         }
@@ -49,9 +50,9 @@ impl TryFrom<String> for ServiceName {
     }
 }
 
-impl From<ServiceName> for String {
-    fn from(name: ServiceName) -> Self {
-        name.0
+impl Serialize for ServiceName {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
     }
 }
 

@@ -262,6 +262,8 @@ struct Roll {
     begun_in: u64,
     /// How it was decided to end.
     end_written: Option<Outcome>,
+    /// Whether it ended where its return was stuck.
+    return_failed: bool,
     /// It ended as the only one that serves.
     alone: bool,
     /// When figures were last asked for.

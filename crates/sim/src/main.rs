@@ -6,6 +6,10 @@ use std::time::Instant;
 
 use sim::{Failure, Options, Plant, Rule, Schedule};
 
+/// A third of a life's time is memory that is given and taken back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: sim [--schedules N] [--seed S] [--threads T] [--trace] [--plants]
 
   --schedules N  so many lives, 10000 by default

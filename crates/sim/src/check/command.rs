@@ -367,6 +367,7 @@ impl Roll {
             begin_written: false,
             begun_in: 0,
             end_written: None,
+            return_failed: false,
             alone: false,
             asked_at: 0,
             after: Default::default(),

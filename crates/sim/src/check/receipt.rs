@@ -103,16 +103,13 @@ impl Model {
         };
         let failed = known.left.take();
         let left = failed.is_some();
-        // Where nothing of either side is ready, the first table names the one that it began
-        // from; without a table it is the only one that was ever asked for.
+        // Where nothing of either side is ready, the first table names the one that it began from.
         let to = self.rollouts.get(&id).map(|roll| roll.to);
         let named = next.filter(|_| left).map(|table| table.stable.release);
-        let named = named.filter(|named| Some(*named) != to);
+        let serving = serving.or(named.filter(|named| Some(*named) != to));
+        // Without a table, nobody but the engine knows how far the return had come.
         let failed = failed.and_then(|failed| self.rollouts.get(&failed));
-        let only = failed
-            .filter(|failed| failed.from.is_none())
-            .map(|failed| failed.to);
-        let serving = serving.or(named).or(only);
+        known.unsure |= serving.is_none() && failed.is_some_and(|failed| failed.return_failed);
         if left && serving.is_some() && serving != known.active {
             known.previous = known.active;
             known.active = serving;
@@ -159,6 +156,7 @@ impl Model {
             return;
         }
         roll.closed = Some(ended.outcome);
+        roll.return_failed = ended.reason.contains("the return failed");
         let service = roll.service.clone();
         let broken = roll.end_fault(id, ended);
         let (to, begun, alone) = (roll.to, roll.opened.is_some(), roll.alone);
