@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engine::{Effect, Engine, Event};
 use fleet::Child;
@@ -49,11 +49,15 @@ impl World {
     }
 
     fn hear(&mut self, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
             for effect in self.engine.poll(event, Time(self.now)) {
                 let writes = matches!(effect, Effect::Journal { .. });
-                events.extend(self.carry_out(effect));
+                match self.carry_out(effect) {
+                    // What was written is the next event.
+                    Some(written) if writes => events.push_front(written),
+                    happens => events.extend(happens),
+                }
                 if writes && self.deadly {
                     return;
                 }
