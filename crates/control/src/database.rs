@@ -9,6 +9,7 @@ use model::{DatabaseName, DatabasePolicy, SchemaAccount, SearchPath};
 use runtime::Pending;
 use tokio::sync::watch;
 
+use crate::api::UnconvertedRows;
 use crate::secret::SecretValue;
 
 /// Where a database is, and how it is treated.
@@ -23,6 +24,8 @@ pub struct Site {
     pub search_path: SearchPath,
     /// The schema of its tables.
     pub schema: String,
+    /// Which server this is: what no other one has, and where it is, for a person.
+    pub server: (String, String),
     /// How its migrations are run.
     pub policy: DatabasePolicy,
 }
@@ -112,6 +115,8 @@ pub struct Standing {
     pub served: BTreeSet<String>,
     /// The changes that were begun and are neither contracted nor taken back, oldest first.
     pub open: Vec<String>,
+    /// What programs of older versions wrote and the open changes could not convert.
+    pub unconverted: Vec<UnconvertedRows>,
 }
 
 /// Runs migrations. Everything can be stopped or killed anywhere and asked for again: it is

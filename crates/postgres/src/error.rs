@@ -185,6 +185,16 @@ pub enum DatabaseError {
         /// Why.
         what: String,
     },
+    /// Somebody else looks after the changes of a schema.
+    #[error("the schema `{base}` is looked after by {by} since {since}")]
+    Owned {
+        /// The schema.
+        base: String,
+        /// Who it is.
+        by: String,
+        /// Since when, RFC 3339.
+        since: String,
+    },
     /// Somebody wanted it to stop; it can be carried on.
     #[error("stopped; what was done stays, and running it again carries on")]
     Stopped,
@@ -253,6 +263,7 @@ impl DatabaseError {
             | Self::TakenBack { .. }
             | Self::Refused { .. }
             | Self::Pooled { .. }
+            | Self::Owned { .. }
             | Self::History { .. } => false,
         }
     }

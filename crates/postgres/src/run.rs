@@ -22,6 +22,7 @@ use crate::connection::Connection;
 use crate::error::{DatabaseError, Doing as _};
 use crate::event::{Event, Observer};
 use crate::lock;
+use crate::owner::{self, Owner};
 use crate::pool;
 use crate::settings::{Helm, Settings, Wish};
 use crate::state::{self, Change, Entry, Phase};
@@ -99,6 +100,24 @@ impl Runner {
             settings,
             helm,
         })
+    }
+
+    /// Makes sure that no other server looks after `base`, from now on either.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Owned`] with who does.
+    pub async fn claim(&self, base: &str, owner: &Owner) -> Result<(), DatabaseError> {
+        owner::claim(&self.connection.client, base, owner).await
+    }
+
+    /// Lets the next server that comes look after `base`. Returns who did until now.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is lost.
+    pub async fn disown(&self, base: &str) -> Result<Option<String>, DatabaseError> {
+        owner::disown(&self.connection.client, base).await
     }
 
     /// The server's process for the session that changes the schema.

@@ -66,6 +66,28 @@ pub(crate) async fn noted(
     Ok(noted)
 }
 
+/// What is noted for each change of `base`, by its name.
+///
+/// # Errors
+///
+/// When the connection is lost.
+pub async fn unconverted(
+    client: &Client,
+    base: &str,
+) -> Result<Vec<(String, Unconverted)>, DatabaseError> {
+    let mut noted = noted(client).await?;
+    if noted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT installed_rank, version FROM gapless.history WHERE base = $1 ORDER BY 1";
+    let rows = client.query(sql, &[&base]).await.doing(LOOKING)?;
+    let of = |row: tokio_postgres::Row| {
+        let all = noted.remove(&row.get(0)).unwrap_or_default();
+        all.into_iter().map(move |it| (row.get(1), it))
+    };
+    Ok(rows.into_iter().flat_map(of).collect())
+}
+
 /// The rows that are marked wrong for the change `rank` of `base`, counted in the tables where
 /// any were noted. Notes without such a row are forgotten.
 pub(crate) async fn marked(

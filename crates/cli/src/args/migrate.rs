@@ -29,6 +29,8 @@ pub(crate) enum Migrate {
     Repair(MigrateFiles),
     /// Count everything up to a migration as done, on a database without a history
     Baseline(MigrateBaseline),
+    /// Let another server look after a database: the next one that deploys with it does
+    Disown(MigrateDatabase),
 }
 
 /// Which database.

@@ -51,6 +51,7 @@ pub(crate) fn run(common: &Common, args: &Migrate, output: Output) -> Result<Exi
             Migrate::Validate(args) => validate(args, output).await,
             Migrate::Repair(args) => repair(args, output).await,
             Migrate::Baseline(args) => baseline(args, output).await,
+            Migrate::Disown(args) => disown(args, output).await,
         }
     })
 }
@@ -268,6 +269,22 @@ async fn baseline(args: &MigrateBaseline, output: Output) -> Result<Exit, Troubl
         .map_err(trouble)?;
     output.text(format!("everything up to `{}` counts as done", args.name));
     output.json_line(&serde_json::json!({ "v": 1, "type": "baseline", "migration": args.name }));
+    Ok(Exit::Done)
+}
+
+async fn disown(args: &MigrateDatabase, output: Output) -> Result<Exit, Trouble> {
+    let runner = open(args, (Settings::default(), output)).await?;
+    let was = runner.disown(&args.schema).await.map_err(trouble)?;
+    match &was {
+        Some(was) => output.text(format!(
+            "`{}` was looked after by {was}; the next server that deploys with it takes it over",
+            args.schema
+        )),
+        None => output.note(format!("nobody looks after `{}`", args.schema)),
+    }
+    output.json_line(&serde_json::json!({
+        "v": 1, "type": "disowned", "schema": args.schema, "was": was,
+    }));
     Ok(Exit::Done)
 }
 

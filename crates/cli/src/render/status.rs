@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use control::api::{StatusAnswer, Traffic, UpgradeState, UpgradeView};
+use control::api::{StatusAnswer, Traffic, UnconvertedRows, UpgradeState, UpgradeView};
 use engine::{DatabaseStatus, InstanceStatus, RolloutStatus, ServiceStatus};
 use fleet::InstanceState;
 
@@ -64,8 +64,29 @@ pub(crate) fn text(answer: &StatusAnswer) -> String {
     }
     for database in &answer.engine.databases {
         schema(database, &mut out);
+        let unconverted = answer.unconverted.get(&database.name);
+        for rows in unconverted.into_iter().flatten() {
+            not_converted(rows, &mut out);
+        }
     }
     out
+}
+
+fn not_converted(rows: &UnconvertedRows, out: &mut String) {
+    let of = match rows.rows {
+        1 => "1 row".to_owned(),
+        rows => format!("{rows} rows"),
+    };
+    let such_as = match rows.keys.is_empty() {
+        true => String::new(),
+        false => format!(", such as {}", rows.keys.join(", ")),
+    };
+    let _ = write!(
+        out,
+        "\n  {of} of {} not converted by {}{such_as}: {}; to be written again before its contract \
+         (with the database's URL: gapless migrate status)",
+        rows.table, rows.migration, rows.reason
+    );
 }
 
 fn schema(database: &DatabaseStatus, out: &mut String) {

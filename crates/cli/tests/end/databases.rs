@@ -167,6 +167,34 @@ fn a_rollback_is_open_until_the_contract_and_refused_after_it() {
     client.stop_unharmed();
 }
 
+/// One schema has one server and one name: two would contract beneath each other.
+#[test]
+fn a_database_that_somebody_else_looks_after_is_refused_until_it_is_disowned() {
+    let Some(notes) = Notes::new() else { return };
+    notes.migration("01_notes.yaml", TABLE);
+    notes.deployed("body", "");
+    let owner = "SELECT database || ' ' || base FROM gapless.owner";
+    assert_eq!(notes.sql(owner), "main public");
+    notes.sql("UPDATE gapless.owner SET server = 'another', place = '/srv/other on host2'");
+    notes.migration("02_content.yaml", RENAMED);
+    let said = notes.deploy("content", "");
+    assert_ne!(said.code, 0);
+    let why = "looked after by another server (/srv/other on host2) as `main`";
+    assert!(said.errors.contains(why), "{}", said.errors);
+    assert!(
+        said.errors.contains("gapless migrate disown"),
+        "{}",
+        said.errors
+    );
+    assert_eq!(notes.sql("SELECT count(*) FROM gapless.history"), "1");
+    let mut disown = std::process::Command::new(env!("CARGO_BIN_EXE_gapless"));
+    disown
+        .args(["migrate", "disown"])
+        .env("DATABASE_URL", notes.url());
+    assert!(disown.status().unwrap().success());
+    notes.deployed("content", "");
+}
+
 #[test]
 fn a_migration_that_fails_leaves_the_old_release_serving_and_says_why() {
     let Some(notes) = Notes::new() else { return };

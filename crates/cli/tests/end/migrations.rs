@@ -213,3 +213,28 @@ fn a_killed_expand_is_carried_on_by_the_next() {
         );
     }
 }
+
+/// What an old program writes and the change cannot convert is said, with what to do.
+#[test]
+fn rows_that_are_not_converted_are_named_by_status_and_stop_the_contract() {
+    let Some(shop) = Shop::new() else { return };
+    shop.write("01_users.yaml", USERS);
+    shop.write(
+        "02_number.yaml",
+        "operations:
+  - alter_column: {table: users, column: name, type: bigint, up: 'name::bigint', down: 'name::text'}
+",
+    );
+    shop.done(&["expand"]);
+    shop.sql("INSERT INTO users VALUES (1, '1'), (2, 'two')");
+    let status = shop.done(&["status"]);
+    let line = "  1 of users not converted, such as id = 2: invalid input syntax for type bigint: \"two\"; \
+        no contract until they are written again";
+    assert!(status.contains(line), "{status}");
+    shop.done(&["contract", "01_users"]);
+    let (code, _, err) = shop.migrate(&["contract"]);
+    assert!(code == 1 && err.contains("such as id = 2"), "{err}");
+    shop.sql("UPDATE users SET name = '2' WHERE id = 2");
+    assert!(!shop.done(&["status"]).contains("not converted"));
+    shop.done(&["contract"]);
+}

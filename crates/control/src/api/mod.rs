@@ -24,8 +24,8 @@ pub use request::{
     PauseRequest, PromoteRequest, RollbackRequest, ScaleRequest, UpgradeRequest,
 };
 pub use status::{
-    Account, CertificateView, ConnectionsView, ServerView, StatusAnswer, Traffic, UpgradeState,
-    UpgradeView, WorkerView,
+    Account, CertificateView, ConnectionsView, ServerView, StatusAnswer, Traffic, UnconvertedRows,
+    UpgradeState, UpgradeView, WorkerView,
 };
 
 /// The version of every answer.

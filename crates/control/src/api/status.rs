@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use engine::Status;
-use model::{Lost, RolloutId, ServiceName, ShadowAccount};
+use model::{DatabaseName, Lost, RolloutId, ServiceName, ShadowAccount};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -23,6 +23,27 @@ pub struct StatusAnswer {
     /// The traffic of each service.
     #[schema(value_type = BTreeMap<String, Traffic>)]
     pub traffic: BTreeMap<ServiceName, Traffic>,
+    /// Rows of databases that hold what a program of an older version wrote and an open change
+    /// could not convert, as seen within the last seconds: they stand in the way of its
+    /// publication or contract.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Vec<UnconvertedRows>>)]
+    pub unconverted: BTreeMap<DatabaseName, Vec<UnconvertedRows>>,
+}
+
+/// Rows of a table that a change could not convert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnconvertedRows {
+    /// The migration.
+    pub migration: String,
+    /// The table.
+    pub table: String,
+    /// How many there are; at most some more than a thousand are counted.
+    pub rows: u64,
+    /// The keys of some.
+    pub keys: Vec<String>,
+    /// What was wrong with one of them.
+    pub reason: String,
 }
 
 /// The server as a whole.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Message, Shell};
+use crate::api::UnconvertedRows;
 use crate::database::{Again, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Site};
 
 /// The pause before something is tried again that others were in the way of.
@@ -25,6 +26,8 @@ pub(super) struct Working {
     pub(super) turns: u64,
     /// The databases whose history is being looked at.
     pub(super) looking: BTreeSet<DatabaseName>,
+    /// What was noted in their histories when they were looked at last.
+    pub(super) unconverted: BTreeMap<DatabaseName, Vec<UnconvertedRows>>,
 }
 
 impl Working {
@@ -34,6 +37,7 @@ impl Working {
             on: BTreeMap::new(),
             turns: 0,
             looking: BTreeSet::new(),
+            unconverted: BTreeMap::new(),
         }
     }
 
@@ -133,14 +137,23 @@ impl Shell {
             Some(name) => newest(name)?,
             None => program_url.clone(),
         };
+        let server = self.store.server_id();
+        let server = server.map_err(|error| crate::chain(&error))?;
         Ok(Site {
             name: needed.name.clone(),
             url,
             program_url,
             search_path: needed.search_path,
             schema: needed.schema.clone(),
+            server: (server, self.place()),
             policy,
         })
+    }
+
+    /// Where the state of this server is.
+    fn place(&self) -> String {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        format!("{} on {}", self.state.display(), host.trim())
     }
 
     fn begin_expand(

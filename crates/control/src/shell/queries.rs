@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use engine::Status;
 use metric::{MetricSource as _, Window};
-use model::{Receipt, RolloutId, ServiceName, Time};
+use model::{DatabaseName, Receipt, RolloutId, ServiceName, Time};
 use runtime::process::ServerState;
 use traffic::{Closed, Rejected};
 
@@ -13,7 +14,7 @@ use super::logs::EVIDENCE_LINES;
 use crate::account::latency_of;
 use crate::api::{
     AuditLine, AuditList, Code, ConnectionsView, Explained, Failure, History, Note, RolloutSummary,
-    ServerView, StatusAnswer, Traffic, VERSION,
+    ServerView, StatusAnswer, Traffic, UnconvertedRows, VERSION,
 };
 use crate::clock::rfc3339;
 use crate::store::{EventRow, RolloutRow};
@@ -58,9 +59,20 @@ impl Shell {
                 certificates: self.certificate_views(),
                 now_ms: now.0,
             },
+            unconverted: self.unconverted(&engine),
             engine,
             traffic,
         }
+    }
+
+    /// The rows that stand in the way of a publication or a contract, by database.
+    fn unconverted(&self, engine: &Status) -> BTreeMap<DatabaseName, Vec<UnconvertedRows>> {
+        let known = engine.databases.iter().map(|database| &database.name);
+        let noted = known.filter_map(|name| {
+            let rows = self.working.unconverted.get(name)?;
+            (!rows.is_empty()).then(|| (name.clone(), rows.clone()))
+        });
+        noted.collect()
     }
 
     /// What the ledger says of connections; reasons that never occurred are left out.

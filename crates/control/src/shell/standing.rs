@@ -39,6 +39,12 @@ impl Shell {
         seen: Result<Standing, DatabaseFailed>,
     ) {
         self.working.looking.remove(&database);
+        if let Ok(standing) = &seen {
+            let unconverted = standing.unconverted.clone();
+            self.working
+                .unconverted
+                .insert(database.clone(), unconverted);
+        }
         match seen {
             // What was begun or done here meanwhile is known better.
             Ok(_) if turns != self.working.turns => {}

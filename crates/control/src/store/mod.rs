@@ -120,11 +120,23 @@ impl Store {
             .map_err(StoreError::sqlite("begin a write"))?;
         let epoch = Epoch(stored_epoch(&transaction)?.0 + 1);
         set_meta(&transaction, "epoch", &epoch.0.to_string())?;
+        if meta(&transaction, SERVER)?.is_none() {
+            set_meta(&transaction, SERVER, &fresh_id()?)?;
+        }
         transaction
             .commit()
             .map_err(StoreError::sqlite("take control"))?;
         self.epoch = epoch;
         Ok(epoch)
+    }
+
+    /// What no other server has: it goes with the state, wherever that is put.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) fn server_id(&self) -> Result<String, StoreError> {
+        Ok(self.meta(SERVER)?.unwrap_or_default())
     }
 
     /// Whose writes this store makes.
@@ -194,6 +206,19 @@ impl Store {
     pub(crate) fn set_meta(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
         self.write(|transaction| set_meta(transaction, key, value))
     }
+}
+
+/// Names the server in `meta`.
+const SERVER: &str = "server";
+
+fn fresh_id() -> Result<String, StoreError> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::Io {
+        doing: "make an id for the server from",
+        path: PathBuf::from("/dev/urandom"),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(crate::digest::hex(&bytes))
 }
 
 fn meta(connection: &Connection, key: &str) -> Result<Option<String>, StoreError> {

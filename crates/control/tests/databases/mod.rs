@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use control::api::{Code, Deployed, StatusAnswer};
+use control::api::{Code, Deployed, StatusAnswer, UnconvertedRows};
 use control::{Again, ContractFailed, DatabaseFailed, Removed, SecretValue, Standing};
 use model::{
     Argv, Command, Database, DatabaseName, DatabasePolicy, Outcome, Project, ReleaseId, SearchPath,
@@ -272,15 +272,28 @@ async fn what_somebody_does_by_hand_is_seen_and_said() {
         *world.databases.standing.lock().unwrap() = Some(Standing {
             contracted: contracted.map(str::to_owned),
             served: served.iter().map(|&name| name.to_owned()).collect(),
-            open: Vec::new(),
+            ..Standing::default()
         });
     };
     // Whoever takes control looks at once.
     stands(None, &["01_t"]);
+    let rows = UnconvertedRows {
+        migration: "01_t".to_owned(),
+        table: "t".to_owned(),
+        rows: 3,
+        keys: vec!["id = 7".to_owned()],
+        reason: "no number".to_owned(),
+    };
+    if let Some(standing) = &mut *world.databases.standing.lock().unwrap() {
+        standing.unconverted.push(rows.clone());
+    }
     worker.kill().await;
     let worker = world.start();
     worker
-        .until(|status| status.engine.databases[0].gone.contains("02_b"))
+        .until(|status| {
+            let gone = status.engine.databases[0].gone.contains("02_b");
+            gone && status.unconverted.get(&main_database()) == Some(&vec![rows.clone()])
+        })
         .await;
     let expands = || {
         let asked = world.databases.asked.lock().unwrap();

@@ -140,6 +140,19 @@ impl CreateIndex {
             comment: None,
             bytes: 0,
         };
+        if index.unique {
+            let columns: Vec<String> = index
+                .plain_columns()
+                .into_iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect();
+            draft.note_for_both(
+                table,
+                (&self.name, "a value that is there already"),
+                &columns,
+            );
+        }
         draft.index(table, &self.name, &index);
         draft.world.taken.insert(self.name.value.clone());
         let known = &mut draft.world.tables[table];

@@ -9,6 +9,8 @@ use super::part::{
 use crate::column;
 use crate::draft::Draft;
 use crate::file::{Placed, Text};
+use crate::plan::NoteLevel;
+use crate::rule::{Direction, Rule};
 use crate::schema::{
     Constraint, ConstraintKind, Estimate, ForeignKey, Index, IndexKey, IndexPart, Persistence,
     Qualified, ReplicaIdentity, RowSecurity, Table, TableKind,
@@ -364,6 +366,13 @@ impl Draft {
             return;
         }
         let physical = self.artefact(name);
+        let breaks = match it.kind {
+            ConstraintKind::ForeignKey => "a value that points nowhere",
+            _ => "a value that is there already",
+        };
+        if index.is_some() || it.kind == ConstraintKind::ForeignKey {
+            self.note_for_both(table, (name, breaks), &it.columns);
+        }
         if let Some(mut index) = index {
             index.constraint = Some(physical.clone());
             if it.kind == ConstraintKind::PrimaryKey {
@@ -378,6 +387,40 @@ impl Draft {
             .constraints
             .push(crate::world::Named::new(name, &physical));
         known.facts.constraints.insert(physical, it);
+    }
+
+    /// Says that a key holds for programs of the old version too, if what they write can break it:
+    /// only the server knows at every moment, whatever others write at the same time, so nobody
+    /// can mark such a row before it is refused.
+    pub(super) fn note_for_both(
+        &mut self,
+        table: usize,
+        (name, breaks): (&Text, &str),
+        columns: &[String],
+    ) {
+        let known = &self.world.tables[table];
+        let physical = known.physical.clone();
+        let Some(before) = self
+            .before
+            .find_physical(&physical)
+            .filter(|_| !known.fresh)
+        else {
+            return;
+        };
+        let written = |column: &String| {
+            let up = |rule: &Rule| {
+                rule.table == physical && rule.direction == Direction::Up && rule.target == *column
+            };
+            before.facts.column(column).is_some() || self.rules.iter().any(up)
+        };
+        if columns.iter().any(written) {
+            let text = format!(
+                "`{}` holds for programs of the old version too, from before the publication on: {breaks} is refused \
+                 to them as well; let `up` make none, or add it once no program breaks it any more",
+                name.value
+            );
+            self.note(NoteLevel::Warning, &physical, text);
+        }
     }
 
     fn require_all(&mut self, table: usize, columns: &[String]) {

@@ -4,12 +4,14 @@
 
 mod acceptance;
 mod bugs;
+mod crash;
 mod disk;
 mod examples;
 mod fill;
 mod ledger;
 mod limits;
 mod login;
+mod owner;
 mod plans;
 mod pool;
 mod read;

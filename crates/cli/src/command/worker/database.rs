@@ -5,13 +5,15 @@ mod record;
 
 use std::sync::Arc;
 
+use control::api::UnconvertedRows;
 use control::{
     Again, ContractFailed, DatabaseFailed, Databases, Expansion, Followed, MigrationFile, Removed,
     Site, Standing,
 };
 use model::SchemaVersion;
 use postgres::{
-    Connection, DatabaseError, Entry, Observer, Phase, Runner, Settings, Url, Wish, phases,
+    Connection, DatabaseError, Entry, Observer, Owner, Phase, Runner, Settings, Url, Wish, phases,
+    unconverted,
 };
 use runtime::Pending;
 use tokio::sync::watch;
@@ -79,6 +81,15 @@ async fn standing(site: &Site) -> Result<Standing, DatabaseError> {
         ) {
             standing.served.insert(version);
         }
+    }
+    for (migration, it) in unconverted(connection.client(), &site.schema).await? {
+        standing.unconverted.push(UnconvertedRows {
+            migration,
+            table: it.table,
+            rows: it.rows.unsigned_abs(),
+            keys: it.keys,
+            reason: it.reason,
+        });
     }
     Ok(standing)
 }
@@ -210,7 +221,15 @@ async fn open(
     let (record, hear) = (Arc::clone(record), Arc::clone(&followed.hear));
     let observer: Observer = Arc::new(move |event| record.take(event, &*hear));
     let wish = wish(followed.stop.clone());
-    Runner::open(&url, settings, (observer, wish)).await
+    let runner = Runner::open(&url, settings, (observer, wish)).await?;
+    let (server, place) = site.server.clone();
+    let owner = Owner {
+        server,
+        database: site.name.to_string(),
+        place,
+    };
+    runner.claim(&site.schema, &owner).await?;
+    Ok(runner)
 }
 
 /// What the runner is to do: stop once that is wished, or once nobody can wish any more.
@@ -262,6 +281,11 @@ fn failed(error: DatabaseError) -> DatabaseFailed {
             "; deploy again to carry on, or take it back with `gapless migrate abort`".to_owned()
         }
         DatabaseError::Privileges { .. } => "; nothing was begun".to_owned(),
+        DatabaseError::Owned { .. } => {
+            "; nothing was begun: one schema has one server and one name; if that is over, \
+            `gapless migrate disown` with its URL lets the next deploy take it over"
+                .to_owned()
+        }
         _ => String::new(),
     };
     DatabaseFailed {
