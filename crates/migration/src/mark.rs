@@ -7,13 +7,15 @@
 //! Marked rows are noted by their keys in `gapless.unconverted` too, so that nobody has to read
 //! a table to know of them; the table's owner does that for whoever writes.
 
+use std::collections::BTreeSet;
+
 use crate::backfill;
 use crate::column;
 use crate::draft::Draft;
 use crate::plan::Key;
 use crate::rule::{Direction, Rule, Rules, dollar_quoted};
 use crate::schema::{Column, Qualified, Schema, Table};
-use crate::sql::name::PREFIX;
+use crate::sql::name::{PREFIX, quote_all};
 use crate::sql::{literal, quote, shortened, tokens};
 use crate::world::{Known, TRIGGER_PREFIX, physical};
 
@@ -160,8 +162,30 @@ fn triggers() -> [String; 2] {
     ["clear", "note"].map(|what| quote(&format!("{TRIGGER_PREFIX}_{what}")))
 }
 
-/// The statements that keep the notes of `table` in step with its marks; none without marks.
-pub(crate) fn notes(base: &str, table: &str, facts: &Table, all: &[Rules]) -> Vec<String> {
+/// The updates after which a row may be marked otherwise or have another key: those that call
+/// the rules, which `columns` names, and those of the key. An update that none of this concerns,
+/// as one of a backfill, need not even look at the row again.
+fn updates(columns: Option<BTreeSet<String>>, facts: &Table) -> String {
+    let Some(mut columns) = columns else {
+        return "UPDATE".to_owned();
+    };
+    if let Key::Columns { columns: key, .. } = backfill::key(facts) {
+        columns.extend(key);
+    }
+    match columns.is_empty() {
+        true => "UPDATE".to_owned(),
+        false => format!("UPDATE OF {}", quote_all(&columns)),
+    }
+}
+
+/// The statements that keep the notes of `table` in step with its marks, which change by updates
+/// of `columns`, or of any where there are none; nothing without marks.
+pub(crate) fn notes(
+    base: &str,
+    (table, columns): (&str, Option<BTreeSet<String>>),
+    facts: &Table,
+    all: &[Rules],
+) -> Vec<String> {
     let marks = all
         .iter()
         .filter_map(|it| Some((it.serial, it.mark(table)?)));
@@ -181,7 +205,7 @@ pub(crate) fn notes(base: &str, table: &str, facts: &Table, all: &[Rules]) -> Ve
         each.collect::<Vec<_>>().join(" OR ")
     };
     let [clear, note] = triggers();
-    let on = on.sql();
+    let (on, updates) = (on.sql(), updates(columns, facts));
     vec![
         format!(
             "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
@@ -189,12 +213,12 @@ pub(crate) fn notes(base: &str, table: &str, facts: &Table, all: &[Rules]) -> Ve
             dollar_quoted(&body(table, facts, &marks))
         ),
         format!(
-            "CREATE OR REPLACE TRIGGER {clear} AFTER UPDATE OR DELETE ON {on} FOR EACH ROW \
+            "CREATE OR REPLACE TRIGGER {clear} AFTER DELETE OR {updates} ON {on} FOR EACH ROW \
              WHEN ({}) EXECUTE FUNCTION {function}('clear')",
             any("OLD")
         ),
         format!(
-            "CREATE OR REPLACE TRIGGER {note} AFTER INSERT OR UPDATE ON {on} FOR EACH ROW \
+            "CREATE OR REPLACE TRIGGER {note} AFTER INSERT OR {updates} ON {on} FOR EACH ROW \
              WHEN ({}) EXECUTE FUNCTION {function}('note')",
             any("NEW")
         ),

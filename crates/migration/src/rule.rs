@@ -144,7 +144,7 @@ pub(crate) fn statements(base: &str, table: &str, facts: &Table, all: &[Rules]) 
         ),
         format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {trigger}", on.sql()),
     ];
-    statements.extend(mark::notes(base, table, facts, all));
+    statements.extend(mark::notes(base, (table, columns), facts, all));
     statements
 }
 

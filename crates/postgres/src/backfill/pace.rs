@@ -13,7 +13,7 @@ const TELLING: u64 = 1_000;
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// While a whole session of others is at work the pause is so many times the batch,
-const PAUSES: u32 = 6;
+const PAUSES: u32 = 7;
 
 /// and a batch takes so many times less than it might: nobody waits long for one of its rows.
 const SHORTER: u32 = 5;
