@@ -304,6 +304,7 @@ async fn relayed<S: Stream>(
             is_tunnel: false,
             is_patient: false,
             is_parted: false,
+            is_hurried: false,
         };
         relay.begin();
         let end = poll_fn(|context| relay.poll(context)).await;

@@ -95,6 +95,8 @@ pub(crate) struct Relay<'a, S: Stream> {
     pub(crate) is_patient: bool,
     /// The response was ended in its program's stead.
     pub(crate) is_parted: bool,
+    /// Its first bytes, which were not all of it, were acknowledged at once.
+    pub(crate) is_hurried: bool,
 }
 
 impl<S: Stream> Relay<'_, S> {
@@ -306,11 +308,23 @@ impl<S: Stream> Relay<'_, S> {
             Poll::Pending => Ok(Moved::No),
             Poll::Ready(Ok(Fill::Bytes)) => {
                 self.digest()?;
+                self.hurry();
                 Ok(Moved::Yes)
             }
             Poll::Ready(Ok(Fill::End)) => self.end_of_response(),
             Poll::Ready(Ok(Fill::Full)) => Err(self.bad_response()),
             Poll::Ready(Err(_)) => Err(self.broken_off()),
+        }
+    }
+
+    /// Has a program go on at once that writes the head and the body apart: its kernel holds back
+    /// the second piece until the first is acknowledged, and ours would take 40 ms to do so
+    /// (RFC 896 meets RFC 1122, 4.2.3.2).
+    fn hurry(&mut self) {
+        let is_whole = self.is_begun && self.down.is_body_ended();
+        if !is_whole && !self.is_hurried {
+            self.is_hurried = true;
+            self.upstream.acknowledge();
         }
     }
 

@@ -61,6 +61,15 @@ impl Upstream {
         }
     }
 
+    /// Acknowledges what has come without waiting for more. A connection with many streams has
+    /// always something to send that does so.
+    pub(crate) fn acknowledge(&self) {
+        if let Self::Whole(link) = self {
+            // Where the kernel will not, it is only later.
+            let _ = rustix::net::sockopt::set_tcp_quickack(link.stream.socket(), true);
+        }
+    }
+
     /// True if the endpoint has certainly looked at nothing of the request, although some of it
     /// was sent.
     pub(crate) fn is_unread(&self) -> bool {

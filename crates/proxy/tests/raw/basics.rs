@@ -1,5 +1,9 @@
 //! Requests that nothing goes wrong with.
 
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
 use crate::world::{Program, World, until};
 use traffic::{Outcome, Rejected};
 
@@ -128,4 +132,43 @@ fn a_connection_ends_in_the_ledger_too() {
         world.ledger.slots().connections == 0
     });
     assert_eq!(world.ledger.slots().reading, 0);
+}
+
+/// How many bytes that this socket sent are not acknowledged.
+fn unacknowledged(stream: &TcpStream) -> u64 {
+    let port = |address: SocketAddr| format!(":{:04X}", address.port());
+    let (own, other) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let queue = sockets.lines().find_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let is_at = |column: usize, address| columns[column].ends_with(&port(address));
+        (is_at(1, own) && is_at(2, other)).then(|| columns[4].split(':').next().unwrap().to_owned())
+    });
+    u64::from_str_radix(&queue.expect("the socket is listed"), 16).unwrap()
+}
+
+#[test]
+fn a_program_that_writes_its_head_alone_is_not_kept_waiting_for_an_acknowledgement() {
+    let (seen, was_seen) = channel();
+    let was_seen = Mutex::new(was_seen);
+    let program = Program::new(move |connection| {
+        loop {
+            connection.request()?;
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")?;
+            was_seen.lock().unwrap().recv().ok()?;
+            let waits = unacknowledged(&connection.stream);
+            connection.report(format!("{waits} bytes"));
+            connection.send("ok")?;
+        }
+    });
+    let world = World::serving(&[&program]);
+    let mut client = world.client();
+    // A young connection is acknowledged at once by itself.
+    for _ in 0..30 {
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").head();
+        seen.send(()).unwrap();
+        assert_eq!(program.report(), "0 bytes");
+        client.read_exactly(2);
+    }
+    assert_eq!(program.connections(), 1);
 }
