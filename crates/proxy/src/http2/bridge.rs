@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use http1::{FieldKind, Framing, Method, ResponseHead};
+use http::{Request, StatusCode};
+use http1::{Framing, Method};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{self, Body, Ended};
 use super::inbound::{Inbound, Source, broken};
 use super::outbound::Outbound;
+use super::response::{self, Said};
 use crate::stream::Stream;
 
 /// A stream. It reads as one request, and after it as a silent client; it takes one response.
@@ -29,7 +30,7 @@ struct Outgoing {
     method: Method,
     is_tunnel: bool,
     stage: Stage,
-    head: ResponseHead,
+    /// A head that has come in part.
     head_bytes: Vec<u8>,
 }
 
@@ -67,7 +68,6 @@ impl Bridge {
                 method,
                 is_tunnel: body == Body::Tunnel,
                 stage: Stage::Head(respond),
-                head: ResponseHead::default(),
                 head_bytes: Vec::new(),
             },
         }
@@ -106,26 +106,35 @@ impl Outgoing {
     /// Takes bytes of the response's heads. Returns how many.
     fn take_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let before = self.head_bytes.len();
-        self.head_bytes.extend_from_slice(bytes);
-        let Some(length) = self.head.read(&self.head_bytes).map_err(io::Error::other)? else {
+        let said = if before == 0 {
+            response::read(bytes, self.method)
+        } else {
+            self.head_bytes.extend_from_slice(bytes);
+            response::read(&self.head_bytes, self.method)
+        };
+        let Some(said) = said.map_err(io::Error::other)? else {
+            if before == 0 {
+                self.head_bytes.extend_from_slice(bytes);
+            }
             return Ok(bytes.len());
         };
         self.head_bytes.clear();
-        self.send_head()?;
-        Ok(length - before)
+        let taken = said.bytes - before;
+        self.send_head(said)?;
+        Ok(taken)
     }
 
-    fn send_head(&mut self) -> io::Result<()> {
+    fn send_head(&mut self, said: Said) -> io::Result<()> {
         let Stage::Head(respond) = &mut self.stage else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let status = self.head.status();
-        let is_tunnel = status == 101 && self.is_tunnel;
-        let response = response(&self.head, if is_tunnel { 200 } else { status })?;
-        if self.head.is_interim() && !is_tunnel {
+        let (mut response, framing) = (said.response, said.framing);
+        let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS && self.is_tunnel;
+        if is_tunnel {
+            *response.status_mut() = StatusCode::OK;
+        } else if response.status().is_informational() {
             return respond.send_informational(response).map_err(broken);
         }
-        let framing = self.head.framing(self.method);
         let is_over = !is_tunnel && matches!(framing, Framing::None | Framing::Length(0));
         let send = respond.send_response(response, is_over).map_err(broken)?;
         self.stage = Stage::After(match (is_over, is_tunnel) {
@@ -135,42 +144,6 @@ impl Outgoing {
         });
         Ok(())
     }
-}
-
-/// A response's head without what belongs to a connection of HTTP/1.1.
-fn response(head: &ResponseHead, status: u16) -> io::Result<Response<()>> {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
-    for header in head.fields() {
-        let is_kept = match header.kind {
-            FieldKind::Connection
-            | FieldKind::TransferEncoding
-            | FieldKind::Upgrade
-            | FieldKind::HopByHop => false,
-            // An answer of gRPC without messages is a head alone.
-            FieldKind::ContentLength => {
-                !head.is_interim() && head.fields().first("grpc-status").is_none()
-            }
-            FieldKind::EndToEnd
-            | FieldKind::Host
-            | FieldKind::Expect
-            | FieldKind::Cookie
-            | FieldKind::ForwardedFor
-            | FieldKind::Forwarded
-            | FieldKind::ForwardedOther
-            | FieldKind::Underscore => true,
-        };
-        if !is_kept
-            || head.is_interim() && header.name.eq_ignore_ascii_case(b"sec-websocket-accept")
-        {
-            continue;
-        }
-        let name = HeaderName::from_bytes(header.name).map_err(io::Error::other)?;
-        let mut value = HeaderValue::from_bytes(header.value).map_err(io::Error::other)?;
-        value.set_sensitive(head::is_never_repeated(&name));
-        response.headers_mut().append(name, value);
-    }
-    Ok(response)
 }
 
 impl AsyncRead for Bridge {

@@ -317,7 +317,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        let mut filled = parts.iter().filter(|part| !part.is_empty());
+        let written = match (filled.next(), filled.next()) {
+            // What one call takes without a list costs less so.
+            (Some(only), None) => Pin::new(&mut self.stream).poll_write(context, only),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(context, parts),
+        };
         let written = std::task::ready!(written)?;
         self.meter.note_written(written);
         Poll::Ready(Ok(written))

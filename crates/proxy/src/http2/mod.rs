@@ -12,6 +12,7 @@ mod inbound;
 mod messages;
 mod meter;
 mod outbound;
+mod response;
 mod single;
 mod switch;
 mod trunk;
