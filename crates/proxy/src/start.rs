@@ -175,23 +175,18 @@ impl Proxy {
     /// Publishes a table. Each thread follows it as soon as it looks and then confirms it in
     /// the ledger; one with a smaller revision than the present one is ignored.
     pub fn publish(&self, table: &Arc<Table>) {
-        let routing = self.worked_out(table);
+        let followed = || self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let routing = Arc::new(Routing::new(table, followed().last().map(|last| &**last)));
         let tls = self.keeper.follow(table);
         self.order(|orders| {
             orders.tls = Some(tls.clone());
             orders.routing = Some(Arc::clone(&routing));
         });
-    }
-
-    /// Works out what is to be known of a table, and holds it until no thread follows it any
-    /// more: to take a large one apart takes longer than a thread that serves may be away.
-    fn worked_out(&self, table: &Arc<Table>) -> Arc<Routing> {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = followed.last().map(|before| &**before);
-        let routing = Arc::new(Routing::new(table, before));
+        // Here and after all else: to take a large table apart takes longer than a thread that
+        // serves may be away.
+        let mut followed = followed();
+        followed.push(routing);
         followed.retain(|one| Arc::strong_count(one) > 1);
-        followed.push(Arc::clone(&routing));
-        routing
     }
 
     /// Adds a listening socket to one thread.

@@ -93,12 +93,18 @@ impl Routes {
             paths: Places::for_entries(listener.routes.len()),
             ..Self::default()
         };
+        let mut last: Option<(&HostPattern, u32)> = None;
         for route in &listener.routes {
             assert!(
                 route.service < services,
                 "a route leads to a service of its table"
             );
-            let group = routes.group(&route.host);
+            // Routes of one host mostly follow each other.
+            let group = match last.filter(|(host, _)| **host == route.host) {
+                Some((_, group)) => group,
+                None => routes.group(&route.host),
+            };
+            last = Some((&route.host, group));
             let found = RouteMatch {
                 service: route.service,
                 only: route.only,
@@ -280,19 +286,25 @@ fn host_hash(kind: u32, name: &[u8]) -> u64 {
 }
 
 /// Numbers found by hash: a table of twice as many places as numbers, searched onwards.
+///
+/// A place has the upper half of its number's hash, and the number from one on, so that none is
+/// a zero: small for the cache, and made without being written to.
 #[derive(Debug, Clone, Default)]
-struct Places(Vec<Option<(u64, u32)>>);
+struct Places(Vec<u64>);
+
+const UPPER: u64 = 0xffff_ffff_0000_0000;
 
 impl Places {
     fn for_entries(entries: usize) -> Self {
-        Self(vec![None; (entries * 2).next_power_of_two().max(2)])
+        Self(vec![0; (entries * 2).next_power_of_two().max(2)])
     }
 
     fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.0.len().checked_sub(1)?;
         let mut at = hash as usize & mask;
-        while let Some((there, number)) = self.0[at] {
-            if there == hash && is(number) {
+        while self.0[at] != 0 {
+            let number = (self.0[at] & !UPPER) as u32 - 1;
+            if (self.0[at] ^ hash) & UPPER == 0 && is(number) {
                 return Some(number);
             }
             at = (at + 1) & mask;
@@ -307,10 +319,10 @@ impl Places {
         }
         let mask = self.0.len() - 1;
         let mut at = hash as usize & mask;
-        while self.0[at].is_some() {
+        while self.0[at] != 0 {
             at = (at + 1) & mask;
         }
-        self.0[at] = Some((hash, new));
+        self.0[at] = hash & UPPER | (u64::from(new) + 1);
         new
     }
 }
