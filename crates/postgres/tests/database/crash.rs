@@ -94,8 +94,9 @@ impl Server {
 
 /// One session that ends so takes the whole server down, and it recovers from its log.
 fn crash(pid: i32) {
-    let kill = Command::new("kill").args(["-9", &pid.to_string()]).status();
-    assert!(kill.unwrap().success());
+    let kill = format!("kill -9 {pid}");
+    let killed = Command::new("sh").args(["-c", &kill]).status();
+    assert!(killed.unwrap().success());
 }
 
 async fn expand(runner: &mut Runner) -> Result<(), postgres::DatabaseError> {
