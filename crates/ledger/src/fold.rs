@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use traffic::{Cell, Outcome, Phase};
 
-use crate::layout::{CELLS, SHADOW_SLOTS, SLOTS, Slot};
+use crate::layout::{CELLS, DOUBLED, SHADOW_SLOTS, SLOTS, Slot};
 use crate::reader::Ledger;
 
 /// What a dead worker had open. All of it is counted as [`Outcome::Killed`] or in the
@@ -66,6 +66,9 @@ impl Slot {
                     .fetch_add(u64::from(waited), Relaxed);
                 dead.waiting.push((Cell(service as u32), waited));
             }
+        }
+        for service in &self.services {
+            service.rejected[DOUBLED].store(0, Relaxed);
         }
         let reading = self.head.reading.swap(0, Relaxed);
         self.head

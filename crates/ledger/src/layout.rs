@@ -31,8 +31,10 @@ pub(crate) const CLOSED: usize = 32;
 pub(crate) const HEDGED: usize = 24;
 /// Those of them that answered first.
 pub(crate) const HEDGES_WON: usize = 25;
+/// Requests that are at two endpoints now: a gauge.
+pub(crate) const DOUBLED: usize = 26;
 const _: () = assert!(Rejected::COUNT <= HEDGED && Closed::COUNT <= CLOSED);
-const _: () = assert!(HEDGES_WON + Dropped::COUNT < REJECTED);
+const _: () = assert!(DOUBLED + Dropped::COUNT < REJECTED);
 
 /// The whole file. Every field is an atomic and valid as zeros.
 #[repr(C)]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use model::Revision;
 use traffic::Cell;
 
-use crate::layout::{CELLS, Layout, SERVICES, SHADOW_SLOTS, SLOTS, Slot};
+use crate::layout::{CELLS, DOUBLED, Layout, SERVICES, SHADOW_SLOTS, SLOTS, Slot};
 use crate::mapping::{MapError, Mapping};
 use crate::totals::{CellTotals, ServiceTotals, SlotTotals};
 use crate::writer::{Writer, WriterError};
@@ -144,6 +144,15 @@ impl Ledger {
             .used()
             .map(|slot| slot.waiting[service.0 as usize % SERVICES].load(Acquire));
         gauges.map(u64::from).sum()
+    }
+
+    /// Requests of a service that are open at two endpoints each, over all workers.
+    #[must_use]
+    pub fn doubled(&self, service: Cell) -> u64 {
+        let gauges = self.used().map(|slot| {
+            slot.services[service.0 as usize % SERVICES].rejected[DOUBLED].load(Acquire)
+        });
+        gauges.sum()
     }
 
     /// Totals of an endpoint, without copies.

@@ -11,8 +11,8 @@ use traffic::{Cell, Closed, Dropped, Outcome, Phase, Rejected};
 
 use crate::latency::bucket;
 use crate::layout::{
-    CELLS, EndpointCell, HEDGED, HEDGES_WON, REJECTED, SERVICES, SHADOW_SLOTS, SLOTS, ServiceCell,
-    Slot,
+    CELLS, DOUBLED, EndpointCell, HEDGED, HEDGES_WON, REJECTED, SERVICES, SHADOW_SLOTS, SLOTS,
+    ServiceCell, Slot,
 };
 use crate::mapping::Mapping;
 
@@ -257,6 +257,17 @@ impl Writer {
     /// Counts a second attempt at a request of a service, beside the first one.
     pub fn hedged(&self, service: Cell) {
         raise(&self.service(service).rejected[HEDGED], 1);
+    }
+
+    /// A request of a service is at two endpoints from now on, open at both.
+    pub fn doubles(&self, service: Cell) {
+        raise(&self.service(service).rejected[DOUBLED], 1);
+    }
+
+    /// It is at one of them alone.
+    pub fn doubles_no_more(&self, service: Cell) {
+        let doubled = &self.service(service).rejected[DOUBLED];
+        doubled.store(doubled.load(Relaxed).saturating_sub(1), Release);
     }
 
     /// Counts one that answered first.

@@ -12,7 +12,7 @@ use http1::UpstreamSide;
 use model::Protocol;
 use tls::Trust;
 use tokio::io::AsyncWrite as _;
-use traffic::{Outcome, Progress};
+use traffic::{Cell, Outcome, Progress};
 
 use crate::attempt::{Run, overdue};
 use crate::buffer::{Blocks, Buffer, Fill};
@@ -53,6 +53,30 @@ type Opening = Pin<Box<dyn Future<Output = io::Result<Upstream>>>>;
 struct Racing {
     first: Option<Run>,
     second: Option<Second>,
+    /// While both are there.
+    doubled: Option<Doubled>,
+}
+
+/// One request that is open at two endpoints.
+struct Doubled {
+    thread: Rc<Thread>,
+    service: Cell,
+}
+
+impl Doubled {
+    fn new(thread: &Rc<Thread>, service: Cell) -> Self {
+        thread.writer.doubles(service);
+        Self {
+            thread: Rc::clone(thread),
+            service,
+        }
+    }
+}
+
+impl Drop for Doubled {
+    fn drop(&mut self) {
+        self.thread.writer.doubles_no_more(self.service);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +113,10 @@ pub(crate) async fn race<S: Stream>(
     let mut racing = Racing {
         first: Some(first),
         second,
+        doubled: visit
+            .service
+            .filter(|_| is_made)
+            .map(|service| Doubled::new(&thread, service)),
     };
     if is_made {
         let service = visit.service.into_iter();
@@ -153,6 +181,7 @@ impl Racing {
                 Came::Answer(Which::Second) => {
                     let first = self.first.take();
                     first.into_iter().for_each(|first| first.claim.undo());
+                    self.doubled = None;
                     return Ok(());
                 }
                 Came::Failure(Which::First) if self.second.is_some() => {
@@ -161,10 +190,12 @@ impl Racing {
                     first
                         .into_iter()
                         .for_each(|first| first.claim.end(repeated));
+                    self.doubled = None;
                 }
                 Came::Failure(Which::Second) if self.first.is_some() => {
                     let second = self.second.take();
                     second.into_iter().for_each(Second::failed);
+                    self.doubled = None;
                     return Ok(());
                 }
                 Came::Failure(_) => return Err(self.over(None)),

@@ -211,7 +211,7 @@ impl Account {
         let waiting = sources
             .service
             .map_or(0, |cell| sources.ledger.waiting(cell));
-        account.in_flight.begin = open + waiting;
+        account.in_flight.begin = (open + waiting).saturating_sub(doubled(sources));
         account.look(sources);
         account
     }
@@ -270,7 +270,7 @@ impl Account {
             .cells()
             .map(|cell| sources.ledger.open_requests(cell))
             .sum();
-        self.in_flight.now = waiting + open;
+        self.in_flight.now = (waiting + open).saturating_sub(doubled(sources));
         self.tally.look(|cell| sources.ledger.cell(cell));
         self.shadows.copies.look(|cell| sources.ledger.copies(cell));
         self.killed_reading
@@ -374,6 +374,12 @@ impl Account {
         let closing = self.closing.as_ref();
         closing.is_some_and(|closing| closing.after.is_some())
     }
+}
+
+/// Requests that are open at two endpoints, and are one request each.
+fn doubled(sources: &Sources<'_>) -> u64 {
+    let service = sources.service;
+    service.map_or(0, |cell| sources.ledger.doubled(cell))
 }
 
 /// The totals that change with every request that comes or goes.

@@ -237,6 +237,34 @@ fn the_requests_of_a_receipt_add_up() {
 }
 
 #[test]
+fn a_request_at_two_endpoints_is_one_request_whenever_the_account_begins_and_ends() {
+    let ledger = ledger();
+    let writer = ledger.writer(1, 0).unwrap();
+    let double = || {
+        writer.request(SERVICE);
+        writer.claim(OLD);
+        writer.claim(NEW);
+        writer.doubles(SERVICE);
+    };
+    double();
+    let mut account = opened(&ledger, true);
+    // The first one answers, and the other attempt is taken back.
+    writer.doubles_no_more(SERVICE);
+    writer.unclaim(NEW);
+    writer.end(OLD, Outcome::Status2xx);
+    double();
+    account.look(&sources(&ledger, &[]));
+    let receipt = account.receipt(Time(11_000));
+    let balance = receipt.balance.unwrap();
+    assert_eq!((balance.open_at_begin, balance.open_at_end), (1, 1));
+    assert_eq!((receipt.lost, balance.without_release), (Some(0), 0));
+    // What a killed worker had at two endpoints is at none.
+    std::mem::forget(writer);
+    ledger.fold_dead(1);
+    assert_eq!(ledger.doubled(SERVICE), 0);
+}
+
+#[test]
 fn what_is_noted_is_written_down_once() {
     let ledger = ledger();
     let mut account = opened(&ledger, true);
