@@ -18,7 +18,7 @@ pub struct Https {
 }
 
 /// Certificates that clients show in the handshake.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClientCertificates {
     /// The authorities that may have issued them, in PEM form; an absolute path.
     pub ca: String,
@@ -27,7 +27,7 @@ pub struct ClientCertificates {
 }
 
 /// What becomes of a client that shows no certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Demand {
     /// It is refused in the handshake.
@@ -64,4 +64,7 @@ pub struct HttpsPolicy {
     pub redirect: bool,
     /// How long browsers are told to use nothing but HTTPS; `None`: not told.
     pub hsts: Option<Duration>,
+    /// What clients that ask for its hosts must show; `None`: what all others must, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<ClientCertificates>,
 }

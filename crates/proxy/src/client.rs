@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http1::{Next, Refusal};
+use model::{ClientCertificates, Demand};
 use traffic::Closed;
 
 use crate::accept::Entrance;
@@ -230,6 +231,17 @@ impl<S: Stream> Client<S> {
                 .host
                 .as_ref()
                 .is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(hostname)),
+        }
+    }
+
+    /// True if the connection was made under this demand. In the clear nobody can show anything,
+    /// which only a service's own demand forbids, and only to clients from outside.
+    pub(crate) fn has_met(&self, (demand, is_own): (Option<&ClientCertificates>, bool)) -> bool {
+        match &self.security {
+            Security::Plain => {
+                !is_own || demand.is_none_or(|demand| demand.demand == Demand::Optional)
+            }
+            Security::Tls(secured) => secured.demand.as_deref() == demand,
         }
     }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use model::{CertificateFiles, ClientCertificates, ProgramTls};
 use rustls::ServerConfig;
 use tls::{Certificate, Certificates, Clients, Stamp, Tickets, Trust, Trusts};
-use traffic::{Cell, ServiceTable, Table};
+use traffic::{Cell, HostPattern, ServiceTable, Table};
 
+use crate::doors::{self, Door, Doors};
 use crate::secure::PROTOCOLS;
 
 /// How often the files are looked at.
@@ -18,8 +19,8 @@ pub(crate) const LOOK: Duration = Duration::from_secs(2);
 /// What connections are secured with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tls {
-    /// Those of clients; `None`: none.
-    pub(crate) listeners: Option<Arc<ServerConfig>>,
+    /// Those of clients.
+    pub(crate) doors: Arc<Doors>,
     /// Those to the endpoints that speak over TLS.
     pub(crate) programs: Arc<BTreeMap<Cell, Arc<Trust>>>,
 }
@@ -36,9 +37,11 @@ struct Kept {
     /// In the table's order.
     files: Vec<CertificateFiles>,
     loaded: BTreeMap<CertificateFiles, Loaded>,
-    /// What clients must show, and the last of it that could be read.
+    /// What clients must show where no service has a say of its own, and at each host if one has.
     demanded: Option<ClientCertificates>,
-    clients: Option<Clients>,
+    hosts: BTreeMap<HostPattern, Option<ClientCertificates>>,
+    /// The last of each demand that could be read.
+    clients: BTreeMap<ClientCertificates, Option<Clients>>,
     /// What each endpoint that speaks over TLS must prove.
     wanted: Vec<(Cell, ProgramTls)>,
     trusts: Trusts,
@@ -69,13 +72,13 @@ impl Keeper {
             kept.files.clone_from(files);
             kept.loaded.retain(|own, _| files.contains(own));
         }
-        if kept.demanded != table.clients {
+        let hosts = doors::demands(table);
+        if kept.demanded != table.clients || kept.hosts != hosts {
             differs = true;
-            kept.demanded.clone_from(&table.clients);
-            kept.clients = None;
+            kept.demand(table.clients.clone(), hosts);
         }
         if kept.load_changed() || differs {
-            kept.tls.listeners = kept.config(&self.tickets);
+            kept.tls.doors = Arc::new(kept.doors(&self.tickets));
         }
         kept.wanted = wanted(table);
         kept.trust_changed();
@@ -90,7 +93,7 @@ impl Keeper {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let is_trust_changed = kept.trust_changed();
         if kept.load_changed() {
-            kept.tls.listeners = kept.config(&self.tickets);
+            kept.tls.doors = Arc::new(kept.doors(&self.tickets));
         } else if !is_trust_changed {
             return None;
         }
@@ -169,34 +172,74 @@ impl Kept {
         changed
     }
 
-    /// Reads what clients must show, if that has changed. True if it has.
-    fn load_clients(&mut self) -> bool {
-        let Some(demanded) = &self.demanded else {
-            return false;
-        };
-        let is_kept = |clients: &Clients| !clients.is_stale(demanded);
-        if self.clients.as_ref().is_some_and(is_kept) {
-            return false;
+    /// Takes over what clients must show from now on.
+    fn demand(
+        &mut self,
+        standard: Option<ClientCertificates>,
+        hosts: BTreeMap<HostPattern, Option<ClientCertificates>>,
+    ) {
+        let all = standard.iter().chain(hosts.values().flatten());
+        let mut clients = BTreeMap::new();
+        for demand in all {
+            let read = self.clients.remove(demand).flatten();
+            clients.entry(demand.clone()).or_insert(read);
         }
-        match Clients::load(demanded) {
-            Ok(clients) => {
-                self.clients = Some(clients);
-                true
+        self.clients = clients;
+        (self.demanded, self.hosts) = (standard, hosts);
+    }
+
+    /// Reads what clients must show, as far as that has changed. True if it has.
+    fn load_clients(&mut self) -> bool {
+        let mut changed = false;
+        for (demand, clients) in &mut self.clients {
+            if clients.as_ref().is_some_and(|own| !own.is_stale(demand)) {
+                continue;
             }
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "what clients must show cannot be read");
-                self.clients = self.clients.take().map(|kept| kept.kept(demanded));
-                false
+            match Clients::load(demand) {
+                Ok(read) => {
+                    *clients = Some(read);
+                    changed = true;
+                }
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "what clients must show cannot be read");
+                    *clients = clients.take().map(|kept| kept.kept(demand));
+                }
             }
+        }
+        changed
+    }
+
+    /// A door for each host, with one configuration for each demand.
+    fn doors(&self, tickets: &Arc<Tickets>) -> Doors {
+        let mut made: BTreeMap<Option<&ClientCertificates>, Door> = BTreeMap::new();
+        let mut door = |demand| {
+            let door = made.entry(demand).or_insert_with(|| Door {
+                demand: demand.cloned().map(Arc::new),
+                config: self.config(demand, tickets),
+            });
+            door.clone()
+        };
+        let standard = self.demanded.as_ref();
+        let hosts = self.hosts.iter();
+        Doors {
+            standard: door(standard),
+            hosts: hosts
+                .map(|(host, own)| (host.clone(), door(own.as_ref().or(standard))))
+                .collect(),
         }
     }
 
-    fn config(&self, tickets: &Arc<Tickets>) -> Option<Arc<ServerConfig>> {
-        // Nobody is served without being asked who it is.
-        if self.demanded.is_some() && self.clients.is_none() {
-            return None;
-        }
+    fn config(
+        &self,
+        demand: Option<&ClientCertificates>,
+        tickets: &Arc<Tickets>,
+    ) -> Option<Arc<ServerConfig>> {
+        let clients = match demand {
+            None => None,
+            // Nobody is served without being asked who it is.
+            Some(demand) => Some(self.clients.get(demand)?.as_ref()?),
+        };
         let loaded = self.files.iter().filter_map(|files| self.loaded.get(files));
         let certificates: Vec<Certificate> = loaded
             .filter_map(|loaded| loaded.certificate.clone())
@@ -208,13 +251,13 @@ impl Kept {
             Arc::new(Certificates::new(certificates)),
             tickets,
             PROTOCOLS,
-            self.clients.as_ref(),
+            clients,
         ) {
             Ok(config) => Some(Arc::new(config)),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "connections cannot be secured");
-                self.tls.listeners.clone()
+                self.tls.doors.of(demand)
             }
         }
     }

@@ -17,6 +17,7 @@ mod claim;
 mod client;
 mod clock;
 mod crowds;
+mod doors;
 mod exchange;
 mod flow;
 mod hedge;

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use model::ClientCertificates;
 use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncBufRead as _, AsyncWrite as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use traffic::{Closed, Rejected};
 
@@ -32,6 +34,8 @@ pub(crate) const PROTOCOLS: &[&[u8]] = &[HTTP2, b"http/1.1"];
 pub(crate) struct Secured {
     /// The host it asked for, in lower case.
     pub(crate) host: Option<Box<str>>,
+    /// What it was asked to show.
+    pub(crate) demand: Option<Arc<ClientCertificates>>,
     /// Who it has proven to be.
     pub(crate) subject: Option<Box<str>>,
 }
@@ -73,9 +77,9 @@ pub(crate) async fn serve(mut arrival: Arrival, stream: TcpStream) {
     arrival.watch.set_state(State::Waiting);
     let timeout = arrival.thread.settings.head_timeout;
     arrival.watch.set_deadline_in(timeout);
-    let Some(config) = configured(&arrival).await else {
+    if !is_open(&arrival).await {
         return;
-    };
+    }
     arrival.watch.set_state(State::Busy);
     match arrival.introduced(&stream).await {
         Ok(()) => {}
@@ -85,14 +89,18 @@ pub(crate) async fn serve(mut arrival: Arrival, stream: TcpStream) {
         }
         Err(NotKnown::Gone) => return,
     }
-    match handshake(&arrival, config, stream).await {
-        Ok(stream) => {
+    match handshake(&arrival, stream).await {
+        Ok((stream, demand)) => {
             let session = stream.get_ref().1;
             let host = session.server_name();
             let host = host.map(|host| host.to_ascii_lowercase().into());
             let shown = session.peer_certificates().and_then(<[_]>::first);
             let subject = shown.and_then(tls::subject).map(Into::into);
-            let security = Security::Tls(Rc::new(Secured { host, subject }));
+            let security = Security::Tls(Rc::new(Secured {
+                host,
+                demand,
+                subject,
+            }));
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let client = Client::new(arrival, stream, security);
             if is_http2 {
@@ -106,34 +114,74 @@ pub(crate) async fn serve(mut arrival: Arrival, stream: TcpStream) {
     }
 }
 
-/// The configuration in force, as soon as there is one.
-async fn configured(arrival: &Arrival) -> Option<Arc<ServerConfig>> {
-    poll_fn(|_| match arrival.thread.tls() {
-        Some(config) => Poll::Ready(Some(config)),
-        None if is_over(arrival) => Poll::Ready(None),
-        None => Poll::Pending,
+/// True as soon as anybody can be served; false if that takes too long.
+async fn is_open(arrival: &Arrival) -> bool {
+    poll_fn(|_| match arrival.thread.doors().is_open() {
+        true => Poll::Ready(true),
+        false if is_over(arrival) => Poll::Ready(false),
+        false => Poll::Pending,
     })
     .await
 }
 
-/// Agrees upon keys. The error says how to count it; `None`: not at all.
+/// Agrees upon keys, and upon who must show what by the host that is asked for. The error says
+/// how to count it; `None`: not at all.
 async fn handshake(
     arrival: &Arrival,
-    config: Arc<ServerConfig>,
     stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, Option<Closed>> {
-    let mut accepting = pin!(TlsAcceptor::from(config).accept(stream));
+) -> Result<(TlsStream<TcpStream>, Option<Arc<ClientCertificates>>), Option<Closed>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let begun = in_time(arrival, hello).await?;
+    let host = begun
+        .client_hello()
+        .server_name()
+        .map(str::to_ascii_lowercase);
+    let (config, demand) = configured(arrival, host.as_deref()).await?;
+    let stream = in_time(arrival, begun.into_stream(config)).await?;
+    Ok((stream, demand))
+}
+
+/// What the connections that ask for a host are secured with, as soon as that is there.
+async fn configured(
+    arrival: &Arrival,
+    host: Option<&str>,
+) -> Result<(Arc<ServerConfig>, Option<Arc<ClientCertificates>>), Option<Closed>> {
+    poll_fn(|_| {
+        let doors = arrival.thread.doors();
+        let door = doors.at(host);
+        match &door.config {
+            Some(config) => Poll::Ready(Ok((Arc::clone(config), door.demand.clone()))),
+            None if is_over(arrival) => Poll::Ready(Err(late(arrival))),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// A step of a handshake, as long as there is time for it.
+async fn in_time<T>(
+    arrival: &Arrival,
+    step: impl Future<Output = io::Result<T>>,
+) -> Result<T, Option<Closed>> {
+    let mut step = pin!(step);
     poll_fn(|context| {
-        if let Poll::Ready(accepted) = accepting.as_mut().poll(context) {
-            return Poll::Ready(accepted.map_err(|error| Some(refusal(&error))));
+        if let Poll::Ready(done) = step.as_mut().poll(context) {
+            return Poll::Ready(done.map_err(|error| Some(refusal(&error))));
         }
         match is_over(arrival) {
-            true if arrival.watch.is_overdue() => Poll::Ready(Err(Some(Closed::HandshakeTimeout))),
-            true => Poll::Ready(Err(None)),
+            true => Poll::Ready(Err(late(arrival))),
             false => Poll::Pending,
         }
     })
     .await
+}
+
+/// How a handshake is counted that was broken off.
+fn late(arrival: &Arrival) -> Option<Closed> {
+    arrival
+        .watch
+        .is_overdue()
+        .then_some(Closed::HandshakeTimeout)
 }
 
 fn refusal(error: &io::Error) -> Closed {

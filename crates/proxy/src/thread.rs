@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use http1::Persist;
 use ledger::Writer;
-use rustls::ServerConfig;
 use tls::Trust;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
@@ -25,6 +24,7 @@ use crate::access::Access;
 use crate::buffer::Blocks;
 use crate::clock::now_micros;
 use crate::crowds::Crowds;
+use crate::doors::Doors;
 use crate::exchange::Exchange;
 use crate::http2::Trunks;
 use crate::keeper::Tls;
@@ -149,8 +149,8 @@ impl Thread {
     }
 
     /// What connections are secured with at the moment.
-    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.borrow().listeners.clone()
+    pub(crate) fn doors(&self) -> Arc<Doors> {
+        Arc::clone(&self.tls.borrow().doors)
     }
 
     /// What an endpoint that speaks over TLS must prove; `None`: nothing can be proven.

@@ -238,6 +238,11 @@ impl Visit {
             if service.https.redirect && self.is_to_be_redirected(routing, address) {
                 return Admission::Never(Rejected::Redirected);
             }
+            let own = service.https.clients.as_ref();
+            let is_own = own.is_some() && routing.kind(address) == Some(ListenerKind::Http);
+            if !client.has_met((own.or(routing.table.clients.as_ref()), is_own)) {
+                return Admission::Never(Rejected::Misdirected);
+            }
             self.meet(thread, service, request);
             if self.is_too_large(request) {
                 return Admission::Never(Rejected::BodyTooLarge);

@@ -167,7 +167,7 @@ listed! {
         Paused => "paused",
         /// The service is closed for maintenance.
         Maintenance => "maintenance",
-        /// The connection was made for another host.
+        /// The connection was made for another host, or not under what this one's service demands.
         Misdirected => "misdirected",
         /// It is to come over TLS instead.
         Redirected => "redirected",
@@ -231,7 +231,9 @@ impl Rejected {
             Self::BadResponse => "the instance's response is malformed",
             Self::Timeout => "the instance did not answer in time",
             Self::Cut => "the instance was stopped before it answered",
-            Self::Misdirected => "the connection was made for another host",
+            Self::Misdirected => {
+                "the connection was made for another host, or without showing what this one asks for"
+            }
             Self::Redirected => "this is served over https",
             Self::QueueFull => "every instance of the service is full, and so is its queue",
             Self::QueueTimeout => "every instance of the service was full for too long",

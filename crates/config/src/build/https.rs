@@ -1,9 +1,11 @@
 //! The HTTPS listener, and what it means for services.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::{
-    CertificateFiles, ClientCertificates, Https, HttpsPolicy, ProgramTls, Protocol, ServiceName,
+    CertificateFiles, ClientCertificates, Https, HttpsPolicy, ProgramTls, Protocol, Reach,
+    ServiceName,
 };
 
 use crate::diagnostic::{Mistake, Mistakes};
@@ -71,6 +73,7 @@ pub(super) fn policy(table: &Table) -> HttpsPolicy {
     HttpsPolicy {
         redirect: table.value("redirect"),
         hsts: table.get("hsts"),
+        clients: clients(table),
     }
 }
 
@@ -104,12 +107,46 @@ pub(super) fn check_program(service: &Table, mistakes: &mut Mistakes<'_>) {
     }
 }
 
+/// A handshake knows the host and not the path: services of one host demand the same.
+fn check_demands(services: &[(ServiceName, Table)], mistakes: &mut Mistakes<'_>) {
+    let mut seen: BTreeMap<String, (&ServiceName, &Table)> = BTreeMap::new();
+    let demand = |service: &Table| clients(service.value("https"));
+    for (name, service) in services {
+        if !service.is_sound("https") || !service.is_sound("hosts") {
+            continue;
+        }
+        if super::service::reach(service) == Reach::Internal || service.is_written("tcp") {
+            continue;
+        }
+        let mut hosts = super::service::texts(service, "hosts");
+        if hosts.is_empty() {
+            hosts.push("*".to_owned());
+        }
+        for host in hosts {
+            let (first, other) = *seen.entry(host.to_lowercase()).or_insert((name, service));
+            if demand(other) == demand(service) {
+                continue;
+            }
+            let (asking, silent) = match demand(service) {
+                Some(_) => (service, first),
+                None => (other, name),
+            };
+            let https: &Table = asking.value("https");
+            let message = format!("`{silent}` has the same host and demands something else");
+            let mistake = Mistake::new(https.key_span("client_ca"), message);
+            mistakes.add(mistake.hint("a handshake knows no path: write the same for both"));
+            break;
+        }
+    }
+}
+
 /// Refuses what needs the listener where there is none.
 pub(super) fn check(
     server: &Table,
     services: &[(ServiceName, Table)],
     mistakes: &mut Mistakes<'_>,
 ) {
+    check_demands(services, mistakes);
     if server.is_written("https") {
         return;
     }

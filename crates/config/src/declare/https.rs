@@ -107,6 +107,21 @@ pub(crate) const HTTPS: Section = Section {
             "How long browsers are told to use nothing but HTTPS.",
         )
         .optional("they are not told"),
+        Field::new(
+            "client_ca",
+            Kind::Text(&ABSOLUTE_PATH),
+            "The same as in [server].tls, for clients that ask for this service's hosts, and in its \
+             place. Nobody reaches the service on a connection that was asked for anything else.",
+        )
+        .optional("what [server].tls says"),
+        Field::new(
+            "client_certificate",
+            Kind::Text(&DEMAND),
+            "Whether a client without certificate is refused in the handshake (required) or served \
+             (optional). One with a wrong certificate is always refused.",
+        )
+        .default("\"required\"")
+        .needs("client_ca"),
     ],
     one_of: &[],
 };

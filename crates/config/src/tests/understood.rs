@@ -463,6 +463,20 @@ fn clients_may_be_asked_who_they_are() {
 }
 
 #[test]
+fn a_service_may_ask_its_own_clients() {
+    let own = |text: &str| service(text, "web").policy.https.clients;
+    let wanted = |demand| ClientCertificates {
+        ca: "/etc/shop/staff.pem".to_owned(),
+        demand,
+    };
+    assert_eq!(own(EVERYTHING), Some(wanted(Demand::Optional)));
+    let stricter = "\"/etc/shop/staff.pem\", client_certificate = \"optional\"";
+    let text = EVERYTHING.replace(stricter, "\"/etc/shop/staff.pem\"");
+    assert_eq!(own(&text), Some(wanted(Demand::Required)));
+    assert_eq!(service(EVERYTHING, "api").policy.https.clients, None);
+}
+
+#[test]
 fn a_worker_needs_no_health() {
     let text = LEAST
         .replace("health = { http = \"/healthz\" }", "port = false")

@@ -78,8 +78,17 @@ impl Shell {
 impl Shell {
     /// What keeps the authorities of clients' and programs' certificates from being read.
     pub(super) fn authority_troubles(&self) -> Vec<String> {
-        let clients = self.table.clients.iter();
-        let clients = clients.filter_map(|wanted| tls::Clients::load(wanted).err());
+        let own = self.table.services.iter();
+        let own = own.filter_map(|service| service.https.clients.as_ref());
+        let clients = self
+            .table
+            .clients
+            .iter()
+            .chain(own)
+            .collect::<BTreeSet<_>>();
+        let clients = clients
+            .into_iter()
+            .filter_map(|wanted| tls::Clients::load(wanted).err());
         let sides = self.table.services.iter().flat_map(ServiceTable::sides);
         let wanted: BTreeSet<&ProgramTls> = sides.filter_map(|side| side.tls.as_ref()).collect();
         let programs = wanted.into_iter().filter_map(|tls| Trust::load(tls).err());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Audience, AudienceValue, InstanceId, Port, Probe, Release, ServerConfig, Service, ServiceName,
+    Audience, AudienceValue, InstanceId, Port, Probe, Project, Release, Service, ServiceName,
     Strategy,
 };
 use runtime::PortOwner;
@@ -21,7 +21,7 @@ impl Shell {
         wanted: &Wanted,
     ) -> Result<(), Failure> {
         self.check_secrets(request, wanted)?;
-        let mut problems = certificate_problems(&request.project.server);
+        let mut problems = certificate_problems(&request.project);
         for (name, release) in &wanted.releases {
             if !self.artifacts.has(&release.spec.artifact) {
                 return Err(Failure::new(
@@ -154,12 +154,14 @@ fn trust_problem(name: &ServiceName, release: &Release) -> Option<String> {
 }
 
 /// Certificates that could not be served: looked at before anything is changed.
-fn certificate_problems(server: &ServerConfig) -> Vec<String> {
+fn certificate_problems(project: &Project) -> Vec<String> {
+    let server = &project.server;
     let files = server.https.iter().flat_map(|https| &https.certificates);
-    let clients = server
-        .https
-        .iter()
-        .filter_map(|https| https.clients.as_ref());
+    let own = project.services.values();
+    let own = own.filter_map(|service| service.policy.https.clients.as_ref());
+    let clients = server.https.iter();
+    let clients = clients.filter_map(|https| https.clients.as_ref());
+    let clients = clients.chain(own).collect::<BTreeSet<_>>().into_iter();
     let clients = clients.filter_map(|clients| tls::Clients::load(clients).err());
     files
         .filter_map(|files| tls::load(files).err())

@@ -6,14 +6,14 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::{CertificateFiles, ClientCertificates, Demand};
+use model::{CertificateFiles, ClientCertificates, Demand, ServiceName};
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
-use traffic::{Closed, Rejected};
+use traffic::{Cell, Closed, HostPattern, ListenerKind, Rejected, Route};
 
 use crate::secure::{ask, connect, connect_after, issue, mirror, trusting, world};
-use crate::world::{GUARD, World, until};
+use crate::world::{GUARD, World, candidate, until};
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 443\r\n";
 const SUBJECT: &str = "x-client-certificate-subject: ";
@@ -234,4 +234,134 @@ fn nobody_is_served_while_it_is_not_known_whom_to_believe() {
     // What is torn later changes nothing.
     std::fs::write(&ca, "torn").unwrap();
     assert_eq!(told(&world, &alice).as_deref(), Some("CN=alice"));
+}
+
+/// A world in which `b.test` is a service of its own that asks its clients; `a.test` asks nobody.
+fn apart(certificates: Vec<CertificateFiles>, ca: &Path) -> World {
+    let program: &'static _ = Box::leak(Box::new(mirror()));
+    let mut world = world(&[program], certificates);
+    let clients = ClientCertificates {
+        ca: ca.to_str().unwrap().to_owned(),
+        demand: Demand::Required,
+    };
+    world.publish(|table| {
+        let mut asking = table.services[0].clone();
+        asking.name = ServiceName::try_new("asking").unwrap();
+        asking.cell = Cell(2);
+        asking.stable = candidate(1, &[program], 30);
+        asking.https.clients = Some(clients);
+        table.services.push(asking);
+        let open = table.listeners[0].routes[0].clone();
+        table.listeners[0].routes.push(Route {
+            host: HostPattern::Exact("b.test".to_owned()),
+            service: 1,
+            ..open
+        });
+    });
+    world
+}
+
+/// What a client that names this host in its handshake, if any, is answered for another.
+fn crossed(
+    world: &World,
+    (config, asked): (&Arc<ClientConfig>, Option<&str>),
+    host: &str,
+) -> Option<String> {
+    let mut config = (**config).clone();
+    config.enable_sni = asked.is_some();
+    let mut tls = connect(world, &Arc::new(config), asked.unwrap_or("a.test")).ok()?;
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    tls.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    tls.read_to_string(&mut answer).ok()?;
+    Some(answer.lines().next()?.to_owned())
+}
+
+#[test]
+fn one_service_asks_its_clients_and_another_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = issue(folder.path(), "a", &["a.test", "b.test"]);
+    let ca = folder.path().join("ca.pem");
+    let (own, other) = (Authority::new(), Authority::new());
+    own.write(&ca);
+    let world = apart(vec![files], &ca);
+    let nobody = trusting(&[&server], &[]);
+    let alice = own.client(&[(DnType::CommonName, "alice")], &server);
+    let mallory = other.client(&[(DnType::CommonName, "alice")], &server);
+    let fine = Some("HTTP/1.1 200 OK");
+    let misdirected = Some("HTTP/1.1 421 Misdirected Request");
+    for (client, asked, host, answer) in [
+        (&nobody, Some("a.test"), "a.test", fine),
+        (&nobody, Some("b.test"), "b.test", None),
+        (&mallory, Some("b.test"), "b.test", None),
+        (&alice, Some("b.test"), "b.test", fine),
+        // Whoever was not asked gets nowhere where it would have been, whatever it then says.
+        (&nobody, Some("a.test"), "b.test", misdirected),
+        (&nobody, None, "b.test", misdirected),
+        (&alice, None, "b.test", misdirected),
+        (&nobody, None, "a.test", fine),
+        (&alice, Some("b.test"), "a.test", misdirected),
+    ] {
+        let seen = crossed(&world, (client, asked), host);
+        assert_eq!(seen.as_deref(), answer, "{asked:?} {host}");
+    }
+    until("the refused ones are counted", || {
+        world.ledger.slots().closed(Closed::Handshake) == 2
+    });
+}
+
+#[test]
+fn over_http2_an_authority_that_was_not_asked_for_is_misdirected_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = issue(folder.path(), "a", &["a.test", "b.test"]);
+    let ca = folder.path().join("ca.pem");
+    Authority::new().write(&ca);
+    let world = apart(vec![files], &ca);
+    let mut config = (*trusting(&[&server], &[b"h2"])).clone();
+    config.enable_sni = false;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("a.test").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, stream).await.unwrap();
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        for (authority, status) in [("a.test", 200), ("b.test", 421), ("a.test", 200)] {
+            let request = http::Request::get(format!("https://{authority}/"));
+            send = send.ready().await.unwrap();
+            let (response, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
+            let response = tokio::time::timeout(GUARD, response)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(response.status(), status, "{authority}");
+        }
+    });
+}
+
+#[test]
+fn in_the_clear_nobody_from_outside_reaches_a_service_that_must_know_its_clients() {
+    let program = mirror();
+    let mut world = World::serving(&[&program]);
+    let demand = |world: &mut World, demand, kind| {
+        world.publish(|table| {
+            table.services[0].https.clients = Some(ClientCertificates {
+                ca: "/nowhere".to_owned(),
+                demand,
+            });
+            table.listeners[0].kind = kind;
+        });
+    };
+    for (how, kind, status) in [
+        (Demand::Required, ListenerKind::Http, 421),
+        (Demand::Optional, ListenerKind::Http, 200),
+        (Demand::Required, ListenerKind::Internal, 200),
+    ] {
+        demand(&mut world, how, kind);
+        assert_eq!(world.client().get("/").status, status, "{how:?} {kind:?}");
+    }
 }

@@ -127,6 +127,7 @@ fn requests_over_tls_are_served_and_marked_as_such() {
         service.https = HttpsPolicy {
             redirect: true,
             hsts: Some(Duration::from_secs(600)),
+            ..HttpsPolicy::default()
         };
     });
     let config = trusting(&[&trusted], &[b"http/1.1"]);

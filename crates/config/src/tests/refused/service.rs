@@ -229,3 +229,31 @@ fn a_fixed_port_has_one_instance_at_a_time() {
     let text = text.replacen("artifact", &format!("port = 3000\n{recreate}\nartifact"), 1);
     refused_with(&text, "`web` and `api` have the same port, 3000");
 }
+
+#[test]
+fn services_of_one_host_ask_their_clients_for_the_same() {
+    let server = "[server]\nhttps = \"127.0.0.1:8443\"\n\
+                  tls = { certificates = [{ cert = \"/c\", key = \"/k\" }] }\n";
+    let service = |name: &str, more: &str| {
+        format!(
+            "[service.{name}]\nartifact = \"dist\"\nrun = \"./web\"\nhealth = {{ tcp = true }}\n{more}\n"
+        )
+    };
+    let whole = |one: &str, other: &str| {
+        let (one, other) = (service("one", one), service("other", other));
+        format!("version = 1\nproject = \"shop\"\n{server}{one}{other}")
+    };
+    let asking = "paths = [\"/a\"]\nhttps = { client_ca = \"/ca\" }";
+    let silent = "paths = [\"/b\"]";
+    let message = "has the same host and demands something else";
+    refused_with(&whole(asking, silent), &format!("`other` {message}"));
+    refused_with(&whole(silent, asking), &format!("`one` {message}"));
+    let hosts = |more: &str| format!("hosts = [\"a.test\"]\n{more}");
+    refused_with(
+        &whole(&hosts(asking), &hosts(silent)),
+        &format!("`other` {message}"),
+    );
+    let same = asking.replace("/a\"", "/b\"");
+    crate::parse(&whole(asking, &same)).unwrap();
+    crate::parse(&whole(&hosts(asking), silent)).unwrap();
+}
