@@ -12,6 +12,8 @@ mod deploys;
 mod disk;
 #[path = "end/faults.rs"]
 mod faults;
+#[path = "end/hedges.rs"]
+mod hedges;
 #[path = "end/instances.rs"]
 mod instances;
 #[path = "end/maintenance.rs"]
@@ -26,6 +28,8 @@ mod project;
 mod refusals;
 #[path = "end/secrets.rs"]
 mod secrets;
+#[path = "end/secured.rs"]
+mod secured;
 #[path = "end/shadows.rs"]
 mod shadows;
 #[path = "end/soak.rs"]

@@ -1,6 +1,7 @@
 //! The small program of the demonstration: says which release it is, and can be broken on purpose.
 
 mod http2;
+mod secure;
 mod tcp;
 
 use std::convert::Infallible;
@@ -15,9 +16,11 @@ use hyper::body::{Frame, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+pub use secure::Identity;
 
 /// How the program is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct App {
     pub fault: Fault,
     /// What its clients speak.
     pub speech: Speech,
+    /// What it identifies itself with over TLS; `None`: it speaks in the clear.
+    pub identity: Option<Identity>,
     /// What it says that it takes beside others, in the header `X-Weight`.
     pub weight: Option<u8>,
 }
@@ -94,6 +99,9 @@ pub fn run(app: App) -> std::io::Result<()> {
 }
 
 async fn serve(app: App) -> std::io::Result<()> {
+    let identity = app.identity.as_ref();
+    let acceptor = identity.map(|identity| secure::acceptor(identity, app.speech));
+    let acceptor = acceptor.transpose()?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, app.port))).await?;
     let mut stop = signal(SignalKind::terminate())?;
     loop {
@@ -103,24 +111,36 @@ async fn serve(app: App) -> std::io::Result<()> {
         };
         // Only delays small answers when it fails.
         let _ = stream.set_nodelay(true);
-        let app = app.clone();
-        if app.speech == Speech::H2c {
-            // An error here is a client that left.
-            tokio::spawn(http2::serve(stream, app));
-            continue;
-        }
-        if app.speech == Speech::Tcp {
-            // An error here is a client that left.
-            tokio::spawn(tcp::serve(app, stream));
-            continue;
-        }
-        let service = hyper::service::service_fn(move |request| answer(app.clone(), request));
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
+        let (app, acceptor) = (app.clone(), acceptor.clone());
         // An error here is a client that left.
-        tokio::spawn(connection);
+        tokio::spawn(async move {
+            match (app.speech, acceptor) {
+                (Speech::Tcp, _) => drop(tcp::serve(app, stream).await),
+                (Speech::Http | Speech::H2c, None) => talk(app, stream).await,
+                (Speech::Http | Speech::H2c, Some(acceptor)) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        talk(app, stream).await;
+                    }
+                }
+            }
+        });
     }
+}
+
+/// Serves a connection in HTTP to its end.
+async fn talk<S>(app: App, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if app.speech == Speech::H2c {
+        let _ = http2::serve(stream, app).await;
+        return;
+    }
+    let service = hyper::service::service_fn(move |request| answer(app.clone(), request));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let _ = connection.await;
 }
 
 type Body = BoxBody<Bytes, Infallible>;

@@ -191,6 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn whoever_took_a_number_over_is_not_signalled() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let began = process(child.id()).unwrap().start_time;
+        // As if the one that was meant had ended, and its number been given to this one.
+        for other in [began - 1, began + 1] {
+            signal_exact(child.id(), other, Signal::KILL).unwrap();
+        }
+        signal_exact(child.id(), began, Signal::TERM).unwrap();
+        let ended = child.wait().unwrap();
+        let by = std::os::unix::process::ExitStatusExt::signal(&ended);
+        assert_eq!(
+            by,
+            Some(Signal::TERM.as_raw()),
+            "nothing else has reached it"
+        );
+    }
+
+    #[test]
     fn truncated_lines_are_no_process() {
         for line in ["", "42", "42 (a", "42 (a) S 7", "x (a) S 1 2 3"] {
             assert_eq!(parse_stat(line), None, "{line}");

@@ -1,7 +1,9 @@
 //! The hidden program of the demonstration.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use load::app::{self, App, Speech};
+use load::app::{self, App, Identity, Speech};
 
 use crate::exit::{Exit, Trouble};
 
@@ -23,6 +25,12 @@ pub(crate) struct DemoApp {
     /// Speak HTTP/2 in the clear
     #[arg(long)]
     pub(crate) h2c: bool,
+    /// Speak over TLS, identified by this certificate
+    #[arg(long, requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// What instances say that they take beside each other, in turn
     #[arg(long, value_delimiter = ',')]
     pub(crate) weights: Vec<u8>,
@@ -42,6 +50,8 @@ pub(crate) fn run(args: &DemoApp) -> Result<Exit, Trouble> {
             (false, true) => Speech::H2c,
             (false, false) => Speech::Http,
         },
+        identity: (args.tls_cert.clone().zip(args.tls_key.clone()))
+            .map(|(cert, key)| Identity { cert, key }),
         weight: weight(args),
     };
     let failed = |error| {

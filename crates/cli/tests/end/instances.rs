@@ -198,3 +198,34 @@ proxy = { balance = "round_robin" }"#;
     }
     assert_eq!(heavier, 30);
 }
+
+#[test]
+fn a_health_check_that_hangs_holds_up_nobody_else() {
+    let mut project = Project::deployed("", "");
+    let client = project.load(200);
+    // Longer than everything else here takes: nothing waits for its end.
+    let slow = "\n[service.slow]\nartifact = \"app\"\nrun = \"sleep 600\"\nport = false\n\
+                stop = { grace = \"1s\" }\n\
+                health = { exec = \"sleep 300\", every = \"1s\", timeout = \"200s\" }\n";
+    project.write("", slow);
+    let said = project.redeploy(&["slow", "--detach"]);
+    assert_eq!(said.code, 0, "{}", said.errors);
+    let is_starting = || {
+        let status = project.run(&["status"]).first();
+        let services = status["engine"]["services"].as_array().cloned();
+        let mut slow = services.into_iter().flatten();
+        slow.find(|one| one["name"] == "slow")
+            .is_some_and(|one| one["instances"][0]["state"]["state"] == "starting")
+    };
+    let begin = std::time::Instant::now();
+    while !is_starting() {
+        assert!(begin.elapsed() < PATIENCE, "it never starts");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let said = project.redeploy(&["web"]);
+    assert_eq!(said.code, 0, "{}", said.errors);
+    let tally = client.stop_unharmed();
+    assert!(tally.by_release["v2"] > 0, "{tally:?}");
+    assert_eq!(said.receipts().remove(0).lost, Some(0));
+    assert!(is_starting(), "its check still hangs");
+}

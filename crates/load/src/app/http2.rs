@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderValue, Request, Response};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{App, suffer};
 
@@ -14,7 +14,10 @@ use super::{App, suffer};
 const MESSAGE: &[u8] = b"\0\0\0\0\x01.";
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, app: App) -> Result<(), h2::Error> {
+pub(super) async fn serve<S>(stream: S, app: App) -> Result<(), h2::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut connection = h2::server::handshake(stream).await?;
     while let Some(accepted) = connection.accept().await {
         let (request, respond) = accepted?;
