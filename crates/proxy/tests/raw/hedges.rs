@@ -1,7 +1,8 @@
 //! Second attempts beside slow ones: one request, one outcome, whoever answers first.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::{Hedge, HedgeAfter, Share};
@@ -19,12 +20,12 @@ const SLOW: Duration = Duration::from_millis(1_000);
 /// Programs by their cells, 10 and 11, whose requests get a second attempt soon.
 fn hedged(programs: &[&Program]) -> World {
     let mut world = World::serving(programs);
-    hedge(&mut world, Share::ALL);
+    hedge(&mut world, (Share::ALL, SOON));
     world
 }
 
-fn hedge(world: &mut World, share: Share) {
-    let after = HedgeAfter::Time(SOON);
+fn hedge(world: &mut World, (share, after): (Share, Duration)) {
+    let after = HedgeAfter::Time(after);
     world.set_service(|service| service.delivery.hedge = Some(Hedge { after, share }));
 }
 
@@ -77,28 +78,30 @@ fn whoever_is_slow_is_broken_off_and_the_request_has_one_outcome() {
 
 #[test]
 fn the_first_attempt_may_still_answer_first() {
-    let gate = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_second = Arc::new(AtomicBool::new(false));
+    let (go, gone) = channel();
+    let gone = Arc::new(Mutex::new(gone));
     let program = || {
-        let gate = std::sync::Arc::clone(&gate);
+        let (is_second, gone) = (Arc::clone(&is_second), Arc::clone(&gone));
         Program::new(move |connection| {
             connection.request()?;
-            connection.report("asked");
-            // The one that is asked first answers, when both were asked.
-            if gate.swap(true, std::sync::atomic::Ordering::SeqCst) {
-                let end = connection.how_it_ends();
-                connection.report(end);
+            if is_second.swap(true, Ordering::SeqCst) {
+                connection.how_it_ends();
                 return Some(());
             }
-            std::thread::sleep(SLOW);
+            gone.lock().unwrap().recv().ok()?;
             connection.answer("first");
             Some(())
         })
     };
     let (one, two) = (program(), program());
-    let world = hedged(&[&one, &two]);
+    let mut world = World::serving(&[&one, &two]);
+    hedge(&mut world, (Share::ALL, SLOW));
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     until("a second attempt is made", || world.service().hedged == 1);
+    until("both have it", || world.open(10) + world.open(11) == 2);
+    go.send(()).unwrap();
     assert_eq!(client.response().text(), "first");
     let ended = world.settled(10).ended() + world.settled(11).ended();
     assert_eq!(ended, 1);
@@ -133,7 +136,7 @@ fn second_attempts_are_bounded() {
     let (one, _one) = slow();
     let (two, _two) = slow();
     let mut world = World::serving(&[&one, &two]);
-    hedge(&mut world, Share::NONE);
+    hedge(&mut world, (Share::NONE, SOON));
     let clients: Vec<_> = (0..13)
         .map(|_| {
             let mut client = world.client();
@@ -154,29 +157,42 @@ fn second_attempts_are_bounded() {
 
 #[test]
 fn an_attempt_that_fails_leaves_the_request_to_the_other() {
-    let dying = Program::new(|connection| {
+    let asked = Arc::new(AtomicBool::new(false));
+    let (go, gone) = channel();
+    let gone = Mutex::new(gone);
+    let other = Arc::clone(&asked);
+    let dying = Program::new(move |connection| {
         connection.request()?;
-        connection.report("asked");
-        std::thread::sleep(SLOW);
+        until("both are asked", || other.load(Ordering::SeqCst));
+        connection.report("dies");
         None
     });
-    let late = Program::new(|connection| {
-        connection.request()?;
-        std::thread::sleep(SLOW);
-        connection.answer("late");
-        Some(())
+    let is_asked = Arc::clone(&asked);
+    let late = Program::new(move |connection| {
+        loop {
+            connection.request()?;
+            is_asked.store(true, Ordering::SeqCst);
+            gone.lock().unwrap().recv().ok()?;
+            connection.answer("late");
+        }
     });
     let world = hedged(&[&dying, &late]);
     while world.cell(10).ended() == 0 {
-        assert_eq!(world.client().get("/").text(), "late");
+        asked.store(false, Ordering::SeqCst);
+        let mut client = world.client();
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(dying.report(), "dies");
+        until("that is noticed", || world.open(10) == 0);
+        go.send(()).unwrap();
+        assert_eq!(client.response().text(), "late");
     }
     let failed = world.settled(10);
     for (_, outcome, _) in failed.seen() {
         assert_eq!(outcome, Outcome::NoResponseRepeated);
     }
-    let asked = world.service().requests;
+    let requests = world.service().requests;
     let fine = world.settled(11);
-    assert_eq!(fine.outcome(Phase::Serving, Outcome::Status2xx), asked);
+    assert_eq!(fine.outcome(Phase::Serving, Outcome::Status2xx), requests);
 }
 
 #[test]
@@ -220,7 +236,7 @@ fn programs_that_speak_http2_get_second_attempts_too() {
         }
     });
     let mut world = World::calling(&[&silent, &quick]);
-    hedge(&mut world, Share::ALL);
+    hedge(&mut world, (Share::ALL, SOON));
     speak(&world, async |send| {
         while world.service().hedged == 0 {
             let mut send = send.clone().ready().await.unwrap();
