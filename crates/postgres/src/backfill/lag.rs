@@ -55,12 +55,14 @@ impl Lag {
     }
 
     /// Remembers what is written now, and returns what every replica has replayed; `None` where
-    /// there is none. Those that this role may not see are none.
+    /// there is none. Those that this role may not see are none, and neither is what never
+    /// replays, such as an archive of the log; one that has said nothing yet has replayed nothing.
     async fn look(&mut self, client: &Client) -> Result<Option<i64>, DatabaseError> {
         let row = client
             .query_one(
-                "SELECT (pg_current_wal_lsn() - '0/0')::int8, (SELECT min(replay_lsn - '0/0')::int8
-                 FROM pg_stat_replication WHERE state IN ('streaming', 'catchup'))",
+                "SELECT (pg_current_wal_lsn() - '0/0')::int8,
+                   (SELECT min(CASE WHEN write_lsn IS NULL THEN 0 ELSE replay_lsn - '0/0' END)::int8
+                    FROM pg_stat_replication WHERE state IN ('startup', 'streaming', 'catchup'))",
                 &[],
             )
             .await

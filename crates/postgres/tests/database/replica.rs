@@ -64,6 +64,7 @@ async fn a_backfill_waits_for_a_replica_that_is_behind() {
 
     let filling = tokio::spawn(async move { runner.expand(&change(plan(by_id()))).await });
     while helds(&heard).len() < 3 {
+        assert!(!filling.is_finished(), "it waits for the replica");
         tokio::task::yield_now().await;
     }
     assert_eq!(
@@ -109,6 +110,7 @@ async fn a_backfill_is_paused_and_resumed_and_says_how_far_it_is() {
         (runner, done)
     });
     while helds(&heard).is_empty() {
+        assert!(!filling.is_finished(), "it is paused");
         tokio::task::yield_now().await;
     }
     let mut session = database.connect().await;
