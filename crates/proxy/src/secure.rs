@@ -66,7 +66,7 @@ impl Stream for TlsStream<TcpStream> {
     }
 }
 
-/// Secures a connection and serves it.
+/// Secures a connection and has it served.
 pub(crate) async fn serve(mut arrival: Arrival, stream: TcpStream) {
     poll_fn(|context| {
         arrival.watch.wake_me(context);
@@ -103,10 +103,11 @@ pub(crate) async fn serve(mut arrival: Arrival, stream: TcpStream) {
             }));
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let client = Client::new(arrival, stream, security);
+            // In tasks of their own: the size of a handshake ends with it.
             if is_http2 {
-                http2::serve(client, Vec::new()).await;
+                tokio::task::spawn_local(http2::serve(client, Vec::new()));
             } else {
-                serve::serve(client).await;
+                tokio::task::spawn_local(serve::serve(client));
             }
         }
         Err(Some(refused)) => arrival.thread.writer.closed(refused),

@@ -38,7 +38,8 @@ pub(crate) async fn serve<S: Stream>(mut client: Client<S>) {
                     return Box::pin(http2::serve(client, read)).await;
                 }
                 state = State::Idle;
-                serve_requests(&mut client, &mut exchange).await
+                // Apart, so that an idle connection does not have the size of a request.
+                Box::pin(serve_requests(&mut client, &mut exchange)).await
             }
         } else {
             false
