@@ -1,7 +1,8 @@
 //! The frame of every rollout: begun once, ended once, in the right order, for good reasons.
 
 use model::{
-    JobKind, OnFail, OnNoData, Outcome, RolloutId, RolloutKind, ServiceName, Share, Strategy,
+    InstanceId, JobKind, OnFail, OnNoData, Outcome, ReleaseId, RolloutId, RolloutKind, ServiceName,
+    Share, Strategy,
 };
 use rollout::Ended;
 
@@ -103,10 +104,13 @@ impl Model {
         };
         let failed = known.left.take();
         let left = failed.is_some();
-        // Where nothing of either side is ready, the first table names the one that it began from.
+        // Where nothing of either side is ready, the first table names the one that it began from,
+        // or the newest one where there is none: that one was never started.
         let to = self.rollouts.get(&id).map(|roll| roll.to);
         let named = next.filter(|_| left).map(|table| table.stable.release);
-        let serving = serving.or(named.filter(|named| Some(*named) != to));
+        let is_of = |i: &InstanceId, named| i.service == *service && i.release == named;
+        let ran = |named: &ReleaseId| self.written.iter().any(|i| is_of(i, *named));
+        let serving = serving.or(named.filter(|named| Some(*named) != to && ran(named)));
         // Without a table, nobody but the engine knows how far the return had come.
         let failed = failed.and_then(|failed| self.rollouts.get(&failed));
         known.unsure |= serving.is_none() && failed.is_some_and(|failed| failed.return_failed);
@@ -243,7 +247,7 @@ impl Model {
             None
         } else if hopeless {
             Some((Rule::BadNeverCompletes, "it can never become ready"))
-        } else if roll.bad && roll.policy.rollout.on_fail == OnFail::Rollback {
+        } else if roll.bad && !roll.promoted && roll.policy.rollout.on_fail == OnFail::Rollback {
             Some((Rule::BadNeverCompletes, "its figures were bad"))
         } else if roll.lacks_data() {
             Some((Rule::NoDataNoPass, "it was never measured"))
